@@ -1,0 +1,114 @@
+"""Transfer learning with ResNet in Keras: from a folder of photos to a classifier.
+
+The public names below are imported when they are first used, so that
+`import kerasresnet` and `kerasresnet --help` load neither Keras nor TensorFlow.
+"""
+
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from kerasresnet._version import __version__
+from kerasresnet.registration import register_with_keras
+
+if TYPE_CHECKING:
+    from kerasresnet.audit import Audit as Audit
+    from kerasresnet.augmentation import Augmentation as Augmentation
+    from kerasresnet.backbones import STAGES as STAGES
+    from kerasresnet.classifier import Classifier as Classifier
+    from kerasresnet.classifier import build_classifier as build_classifier
+    from kerasresnet.classifier import imagenet_classifier as imagenet_classifier
+    from kerasresnet.classifier import load as load
+    from kerasresnet.cutting import split_at as split_at
+    from kerasresnet.errors import ArtifactError as ArtifactError
+    from kerasresnet.errors import DataError as DataError
+    from kerasresnet.errors import KerasResNetError as KerasResNetError
+    from kerasresnet.errors import WeightsError as WeightsError
+    from kerasresnet.evaluation import Report as Report
+    from kerasresnet.evaluation import evaluate as evaluate
+    from kerasresnet.freezing import set_trainable as set_trainable
+    from kerasresnet.images import ImageData as ImageData
+    from kerasresnet.pipeline import make_dataset as make_dataset
+    from kerasresnet.plots import plot_confusion as plot_confusion
+    from kerasresnet.plots import plot_history as plot_history
+    from kerasresnet.plots import plot_images as plot_images
+    from kerasresnet.plots import plot_predictions as plot_predictions
+    from kerasresnet.prediction import Prediction as Prediction
+    from kerasresnet.prediction import predict as predict
+    from kerasresnet.training import compile_classifier as compile_classifier
+    from kerasresnet.training import fine_tune as fine_tune
+    from kerasresnet.training import fit as fit
+
+_HOME = {
+    "ArtifactError": "errors",
+    "Audit": "audit",
+    "Augmentation": "augmentation",
+    "Classifier": "classifier",
+    "DataError": "errors",
+    "ImageData": "images",
+    "KerasResNetError": "errors",
+    "Prediction": "prediction",
+    "Report": "evaluation",
+    "STAGES": "backbones",
+    "WeightsError": "errors",
+    "build_classifier": "classifier",
+    "compile_classifier": "training",
+    "evaluate": "evaluation",
+    "fine_tune": "training",
+    "fit": "training",
+    "imagenet_classifier": "classifier",
+    "load": "classifier",
+    "make_dataset": "pipeline",
+    "plot_confusion": "plots",
+    "plot_history": "plots",
+    "plot_images": "plots",
+    "plot_predictions": "plots",
+    "predict": "prediction",
+    "set_trainable": "freezing",
+    "split_at": "cutting",
+}
+
+__all__ = [
+    "STAGES",
+    "ArtifactError",
+    "Audit",
+    "Augmentation",
+    "Classifier",
+    "DataError",
+    "ImageData",
+    "KerasResNetError",
+    "Prediction",
+    "Report",
+    "WeightsError",
+    "__version__",
+    "build_classifier",
+    "compile_classifier",
+    "evaluate",
+    "fine_tune",
+    "fit",
+    "imagenet_classifier",
+    "load",
+    "make_dataset",
+    "plot_confusion",
+    "plot_history",
+    "plot_images",
+    "plot_predictions",
+    "predict",
+    "set_trainable",
+    "split_at",
+]
+
+if not TYPE_CHECKING:  # hidden from type checkers, which would accept any name
+
+    def __getattr__(name: str) -> object:
+        if name not in _HOME:
+            raise AttributeError(f"module 'kerasresnet' has no attribute {name!r}")
+        value = getattr(import_module(f"kerasresnet.{_HOME[name]}"), name)
+        globals()[name] = value
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted(__all__)
+
+
+register_with_keras(sys.modules, sys.meta_path)

@@ -1,0 +1,374 @@
+"""The classifier: a `keras.Model` that knows its class names and preprocesses inside."""
+
+import json
+import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, cast
+
+import keras
+
+from kerasresnet import weights as weights_files
+from kerasresnet.arrays import check_names, default_names
+from kerasresnet.backbones import (
+    POOLINGS,
+    check_backbone,
+    feature_map,
+    stage_end,
+    stage_of,
+)
+from kerasresnet.errors import ArtifactError
+from kerasresnet.freezing import apply_plan, plan, set_trainable
+from kerasresnet.options import check_head, check_sizes, resolve_names
+
+Pooling: TypeAlias = Literal["avg", "max"]
+
+
+@keras.saving.register_keras_serializable("kerasresnet")
+class Classifier(keras.Model):
+    """A ResNet classifier: RGB 0..255 in, class probabilities out.
+
+    A functional, flat `keras.Model` whose `compile`, `fit`, `evaluate`, `predict` and
+    `save` are Keras's own. `build_classifier` makes one, with weights; `load` and
+    `keras.saving.load_model` bring one back with its names, flags and optimizer.
+
+    Args:
+        class_names: Names of the classes, in the order of the outputs.
+        backbone: Name of the backbone.
+        input_shape: `(height, width, 3)`.
+        upsample_to: Height and width after whole-number upsampling, or None.
+        hidden_units: Widths of the Dense layers before the last one.
+        dropout: Share of values dropped before each Dense layer, in [0, 1).
+        pooling: `"avg"` or `"max"`, over the last feature map.
+        name: Name of the model.
+    """
+
+    def __init__(
+        self,
+        class_names: Sequence[str],
+        *,
+        backbone: str = "resnet50",
+        input_shape: tuple[int, int, int] = (224, 224, 3),
+        upsample_to: tuple[int, int] | None = None,
+        hidden_units: Sequence[int] = (),
+        dropout: float = 0.0,
+        pooling: Pooling = "avg",
+        name: str = "classifier",
+    ) -> None:
+        height, width, _ = input_shape
+        factors = (1, 1)
+        if upsample_to is not None:
+            factors = (upsample_to[0] // height, upsample_to[1] // width)
+        images = keras.Input(input_shape, dtype="float32", name="image")
+        features = feature_map(backbone, images, upsample_by=factors)
+        outputs = _head(features, len(class_names), hidden_units, dropout, pooling)
+        super().__init__(inputs=images, outputs=outputs, name=name)
+        self._class_names = tuple(class_names)
+        self._trained_plan: tuple[str, ...] | None = None
+        self._builder = {
+            "backbone": backbone,
+            "input_shape": list(input_shape),
+            "upsample_to": None if upsample_to is None else list(upsample_to),
+            "hidden_units": list(hidden_units),
+            "dropout": dropout,
+            "pooling": pooling,
+        }
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the outputs."""
+        return self._class_names
+
+    @class_names.setter
+    def class_names(self, names: Sequence[str]) -> None:
+        checked = check_names(names)
+        if len(checked) != len(self._class_names):
+            raise ValueError(
+                f"The model has {len(self._class_names)} outputs, received {len(checked)} names."
+            )
+        self._class_names = checked
+
+    @property
+    def named(self) -> bool:
+        """Whether the classes have names of their own, not just `"0"`, `"1"`, …."""
+        return self.class_names != default_names(len(self.class_names))
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width of the images that the model takes."""
+        return tuple(self.input_shape[1:3])
+
+    @property
+    def stale(self) -> bool:
+        """Whether `.trainable` was changed since the training function was made."""
+        return self.train_function is not None and self._trained_plan != plan(self)
+
+    def make_train_function(self, force: bool = False) -> Any:
+        """Makes Keras's training function; refuses one made for other flags.
+
+        Args:
+            force: Whether to make it anew, as in Keras.
+
+        Returns:
+            The function that trains on one batch.
+
+        Raises:
+            RuntimeError: If `.trainable` was changed after the last `compile`, which
+                Keras would ignore.
+        """
+        if self.stale and not force:
+            raise RuntimeError(
+                "`.trainable` was changed after the model was compiled, and Keras would train "
+                "with the old flags. Call model.compile(...) again; kr.set_trainable does so "
+                "by itself."
+            )
+        self._trained_plan = plan(self)
+        return super().make_train_function(force=force)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the builder's arguments, the names, the flags and the dtype policy."""
+        return {
+            "class_names": list(self.class_names),
+            **self._builder,
+            "name": self.name,
+            "trained_layers": list(plan(self)),
+            "dtype": keras.dtype_policies.serialize(self.dtype_policy),
+        }
+
+    @classmethod
+    def from_config(
+        cls, config: dict[str, Any], custom_objects: Any = None
+    ) -> "Classifier":
+        """Rebuilds the graph from this library's code, with random weights.
+
+        Args:
+            config: What `get_config` returned.
+            custom_objects: Unused; Keras passes it.
+
+        Returns:
+            A `Classifier`.
+        """
+        settings = dict(config)
+        trained = settings.pop("trained_layers")
+        policy = keras.dtype_policies.deserialize(settings.pop("dtype"))
+        with _dtype_policy(policy):
+            model = cls(**settings)
+        apply_plan(model, trained)
+        return model
+
+
+def build_classifier(  # noqa: PLR0913 - the public contract
+    num_classes: int | None = None,
+    *,
+    class_names: Sequence[str] | None = None,
+    backbone: str = "resnet50",
+    weights: str | Path | None = "imagenet",
+    input_shape: tuple[int, int, int] = (224, 224, 3),
+    upsample_to: int | tuple[int, int] | None = None,
+    hidden_units: Sequence[int] = (),
+    dropout: float = 0.0,
+    pooling: Pooling = "avg",
+) -> Classifier:
+    """Builds a classifier with a frozen, pretrained backbone and a new head.
+
+    The model takes RGB in 0..255, uint8 or float, and preprocesses inside the graph.
+    Its head is pooling, Dense layers with ReLU for `hidden_units`, and a softmax named
+    `"predictions"`.
+
+    Args:
+        num_classes: Number of classes, at least 2. Defaults to `len(class_names)`.
+        class_names: Names of the classes, in the order of the outputs. Defaults to
+            `"0"`, `"1"`, …, until `fit` sees named data.
+        backbone: Name of the network. `"resnet50"` is `keras.applications.ResNet50`.
+        weights: `"imagenet"` (94 MB, through Keras's cache), the path of a
+            `.weights.h5`, `.h5` or `.keras` file, or None for random weights.
+        input_shape: `(height, width, 3)`, at least 32 px after upsampling.
+        upsample_to: Size to upsample to inside the graph, a whole multiple of the
+            input's: `input_shape=(32, 32, 3), upsample_to=224`. Defaults to none.
+        hidden_units: Widths of Dense layers before the last one.
+        dropout: Share of values dropped before each Dense layer, in [0, 1).
+        pooling: `"avg"` or `"max"`.
+
+    Returns:
+        A `Classifier`, a `keras.Model`, not compiled.
+
+    Raises:
+        ValueError: If an argument is out of range.
+        WeightsError: If the weights are absent or do not fit.
+
+    Example:
+
+    >>> model = kr.build_classifier(num_classes=5, weights=None, hidden_units=(512,))
+    >>> f"{model.count_params():,}"
+    '24,639,365'
+    >>> sum(int(np.prod(w.shape)) for w in model.trainable_weights)
+    1051653
+    """
+    names = resolve_names(num_classes, class_names)
+    size, upsampled = check_sizes(input_shape, upsample_to, backbone)
+    check_head(hidden_units, dropout, pooling)
+    path = weights_files.locate(weights, backbone=backbone)
+    model = Classifier(
+        names,
+        backbone=backbone,
+        input_shape=(*size, 3),
+        upsample_to=upsampled,
+        hidden_units=hidden_units,
+        dropout=dropout,
+        pooling=pooling,
+    )
+    if path is not None:
+        weights_files.assign(_backbone_layers(model), path)
+    set_trainable(model, None)
+    return model
+
+
+def imagenet_classifier(
+    *, backbone: str = "resnet50", weights: str | Path | None = "imagenet"
+) -> Classifier:
+    """Builds the full 1000-class ImageNet network, with its class names.
+
+    Args:
+        backbone: Name of the network.
+        weights: `"imagenet"` (103 MB, through Keras's cache), the path of a file with
+            the 1000-class head, or None for random weights.
+
+    Returns:
+        A `Classifier` for 224 px photos. Two names that ImageNet gives to two classes
+        each are told apart by their WordNet id: `"crane (n02012849)"`.
+
+    Raises:
+        WeightsError: If the weights are absent or do not fit.
+
+    Example:
+
+    >>> model = kr.imagenet_classifier(weights=None)
+    >>> model.class_names[:3]
+    ('tench', 'goldfish', 'great_white_shark')
+    """
+    check_backbone(backbone)
+    path = weights_files.locate(weights, backbone=backbone, include_top=True)
+    model = Classifier(imagenet_names(), backbone=backbone)
+    if path is not None:
+        layers = [*_backbone_layers(model), model.get_layer("predictions")]
+        weights_files.assign(layers, path)
+    set_trainable(model, None)
+    return model
+
+
+def imagenet_names() -> tuple[str, ...]:
+    """Returns the 1000 ImageNet class names, in the order of the outputs."""
+    table = (
+        resources.files("kerasresnet")
+        .joinpath("imagenet_classes.tsv")
+        .read_text("utf-8")
+    )
+    rows = [line.split("\t") for line in table.splitlines()]
+    names = [name for _, _, name in rows]
+    return tuple(
+        f"{name} ({wordnet_id})" if names.count(name) > 1 else name
+        for _, wordnet_id, name in rows
+    )
+
+
+def load(path: str | Path) -> Classifier:
+    """Loads a saved classifier, with its class names, flags and optimizer.
+
+    Args:
+        path: A `.keras` file that `model.save` or `ModelCheckpoint` wrote.
+
+    Returns:
+        A `Classifier` with the same outputs, bit for bit.
+
+    Raises:
+        ArtifactError: If the file is absent, damaged, or not a classifier of this library.
+
+    Example:
+
+    >>> model = kr.build_classifier(class_names=["cat", "dog"], weights=None)
+    >>> model.save("pets.keras")
+    >>> kr.load("pets.keras").class_names
+    ('cat', 'dog')
+    """
+    file = Path(path)
+    _check_artifact(file)
+    try:
+        return cast("Classifier", keras.saving.load_model(file))
+    except Exception as error:  # Keras raises many kinds for a damaged file
+        raise ArtifactError(
+            f"{file} is damaged and cannot be loaded: {error}"
+        ) from error
+
+
+def check_classifier(model: object) -> Classifier:
+    """Returns `model` if it is a `Classifier`, else raises a `ValueError`."""
+    if not isinstance(model, Classifier):
+        raise ValueError(
+            f"Expected a Classifier from build_classifier or load, received "
+            f"{type(model).__name__}."
+        )
+    return model
+
+
+def _head(
+    features: Any,
+    classes: int,
+    hidden_units: Sequence[int],
+    dropout: float,
+    pooling: str,
+) -> Any:
+    values = POOLINGS[pooling](name=f"{pooling}_pool")(features)
+    for number, units in enumerate(hidden_units, 1):
+        if dropout:
+            values = keras.layers.Dropout(dropout, name=f"dropout_{number}")(values)
+        values = keras.layers.Dense(units, activation="relu", name=f"hidden_{number}")(
+            values
+        )
+    if dropout:
+        values = keras.layers.Dropout(dropout, name="dropout")(values)
+    # float32 under every policy: a softmax in half precision loses small probabilities.
+    dense = keras.layers.Dense(
+        classes, activation="softmax", dtype="float32", name="predictions"
+    )
+    return dense(values)
+
+
+def _backbone_layers(model: Classifier) -> list[Any]:
+    # Its depth order is that of keras.applications, which files stored by position need.
+    trunk = keras.Model(model.input, stage_end(model, "conv5").output)
+    return [layer for layer in trunk.layers if stage_of(layer.name)]
+
+
+@contextmanager
+def _dtype_policy(policy: Any) -> Iterator[None]:
+    # keras.applications takes no dtype of its own, only the global one.
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def _check_artifact(file: Path) -> None:
+    if file.is_dir():
+        inside = (
+            " Pass the model.keras in it." if (file / "model.keras").is_file() else ""
+        )
+        raise ArtifactError(f"{file} is a folder, expected a .keras file.{inside}")
+    if not file.is_file():
+        raise ArtifactError(f"There is no file {file}.")
+    try:
+        with zipfile.ZipFile(file) as archive:
+            name = json.loads(archive.read("config.json")).get("registered_name")
+    except (zipfile.BadZipFile, KeyError, ValueError, OSError) as error:
+        raise ArtifactError(
+            f"{file} is not a .keras file, or it is truncated: {error}."
+        ) from error
+    if name != "kerasresnet>Classifier":
+        raise ArtifactError(
+            f"{file} is a Keras model, but not a kerasresnet classifier ({name}). "
+            "keras.saving.load_model reads it; weights=path takes over its weights."
+        )

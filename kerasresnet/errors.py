@@ -1,0 +1,53 @@
+"""What can go wrong in the world outside the code, and how an error is worded.
+
+    KerasResNetError
+    ├── DataError      photos, labels, class names
+    ├── WeightsError   files of pretrained weights
+    └── ArtifactError  saved models
+
+A wrong argument is a plain `ValueError`.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class KerasResNetError(Exception):
+    """Base class of all errors that this library raises on purpose."""
+
+
+class DataError(KerasResNetError, ValueError):
+    """Photos, labels or class names that cannot be used as they are."""
+
+
+class WeightsError(KerasResNetError, ValueError):
+    """Weights that are absent, damaged or made for another network."""
+
+
+class ArtifactError(KerasResNetError, ValueError):
+    """A file that is not a saved classifier, or a damaged one."""
+
+
+def unknown(kind: str, value: object, options: Iterable[str]) -> ValueError:
+    """Returns the error for a name that is not among the options.
+
+    Args:
+        kind: What the name stands for, such as `"stage"`.
+        value: The name received.
+        options: The names that would have been right.
+
+    Returns:
+        A `ValueError` that lists the options and points at the nearest one.
+    """
+    names = list(options)
+    near = get_close_matches(str(value), names, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    listed = ", ".join(repr(name) for name in names)
+    return ValueError(f"Unknown {kind} {value!r}.{hint} Expected one of: {listed}.")
+
+
+def listing(names: Iterable[object], most: int = 5) -> str:
+    """Returns a comma-separated list that stays readable when there are many names."""
+    texts = [str(name) for name in names]
+    rest = f" and {len(texts) - most:,} more" if len(texts) > most else ""
+    return ", ".join(texts[:most]) + rest

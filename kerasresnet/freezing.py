@@ -1,0 +1,91 @@
+"""Which layers are trained. The only place that assigns `.trainable`.
+
+Batch normalisation of the backbone is always kept still: `trainable=False` is what
+stops its statistics in Keras 3, `training=False` is not
+(https://github.com/keras-team/keras/issues/20285).
+"""
+
+import logging
+
+import keras
+
+from kerasresnet.backbones import STAGES, TrainableStage, stage_of
+from kerasresnet.errors import unknown
+
+_log = logging.getLogger(__name__)
+_TRAINABLE_STAGES = STAGES[:-1]
+
+
+def set_trainable(model: keras.Model, from_stage: TrainableStage | None) -> None:
+    """Makes a model train from a stage onwards, and everything before it stand still.
+
+    Batch normalisation in the backbone is kept still in every stage. A compiled model is
+    compiled again with the same settings and a fresh optimizer, since Keras would go on
+    with the old flags otherwise.
+
+    Args:
+        model: A model with ResNet stage names, such as `build_classifier` makes. It is
+            changed.
+        from_stage: First stage to train, `"conv1"` (everything) to `"conv5"`, or None to
+            train the head alone.
+
+    Raises:
+        ValueError: If `from_stage` is not a stage, or the model has none.
+
+    Example:
+
+    >>> model = kr.build_classifier(5, weights=None, input_shape=(64, 64, 3))
+    >>> len(model.trainable_weights)  # the head: one kernel, one bias
+    2
+    >>> kr.set_trainable(model, "conv5")
+    >>> len(model.trainable_weights)  # and ten convolutions
+    22
+    """
+    if from_stage is not None and from_stage not in _TRAINABLE_STAGES:
+        raise unknown("stage", from_stage, _TRAINABLE_STAGES)
+    if not any(stage_of(layer.name) for layer in model.layers):
+        raise ValueError(
+            f"Model {model.name!r} has no ResNet stages. build_classifier makes models that have."
+        )
+    first = len(STAGES) if from_stage is None else STAGES.index(from_stage)
+    apply_plan(
+        model, [layer.name for layer in model.layers if _is_trained(layer, first)]
+    )
+    if model.compiled:
+        recompile(model)
+
+
+def plan(model: keras.Model) -> tuple[str, ...]:
+    """Returns the names of the layers that are set to be trained."""
+    return tuple(layer.name for layer in model.layers if layer.trainable)
+
+
+def apply_plan(model: keras.Model, names: list[str] | tuple[str, ...]) -> None:
+    """Sets exactly the layers of these names to be trained."""
+    # An outer False would win over the layers' own flags.
+    model.trainable = True
+    chosen = set(names)
+    for layer in model.layers:
+        layer.trainable = layer.name in chosen
+
+
+def recompile(model: keras.Model, *, learning_rate: float | None = None) -> None:
+    """Compiles a model again with its own settings and a fresh optimizer.
+
+    Args:
+        model: A compiled model.
+        learning_rate: The optimizer's new rate. Defaults to the one it has.
+    """
+    config = model.get_compile_config()
+    if learning_rate is not None:
+        config["optimizer"]["config"]["learning_rate"] = learning_rate
+    model.compile_from_config(config)
+    _log.debug("Compiled again: %d trainable tensors.", len(model.trainable_weights))
+
+
+def _is_trained(layer: keras.layers.Layer, first_stage: int) -> bool:
+    stage = stage_of(layer.name)
+    if stage is None:
+        return True
+    still = isinstance(layer, keras.layers.BatchNormalization)
+    return STAGES.index(stage) >= first_stage and not still

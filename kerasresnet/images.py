@@ -1,0 +1,408 @@
+"""Which images there are, their labels and their class names.
+
+Names, paths and array rows only. No pixel is decoded here; see `decoding`.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from kerasresnet.arrays import check_images, check_names, default_names, read_labels
+from kerasresnet.audit import Audit, inspect
+from kerasresnet.cifar import (
+    CLASS_NAMES,
+    Subset,
+    check_subset,
+    class_folders,
+    download,
+    read_arrays,
+)
+from kerasresnet.decoding import SUFFIXES, Pixels
+from kerasresnet.errors import DataError, listing
+from kerasresnet.splits import part_sizes, proportional
+
+Labels: TypeAlias = np.ndarray[Any, np.dtype[np.int32]]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ImageData:
+    """Which images there are, their labels and their class names.
+
+    A frozen value that holds no pixels of photos. Make one with `from_folder`,
+    `from_arrays` or `cifar10`.
+
+    Args:
+        class_names: Names of the classes; label `i` means `class_names[i]`.
+        labels: Integers of shape `(N,)`, read-only, or None for unlabelled images.
+        paths: The photo files, or None if the images are in `images`.
+        images: The array that holds the images, or None if they are files.
+        rows: For each image its row in `images`, or None if they are files.
+
+    Example:
+
+    >>> data = kr.ImageData.from_folder("flower_photos")
+    >>> data
+    ImageData(30 images, 5 classes: bricks, discs, stars, triangles, waves)
+    >>> train, validation = data.split(0.2)
+    >>> len(train), len(validation)
+    (25, 5)
+    """
+
+    class_names: tuple[str, ...]
+    labels: Labels | None = None
+    paths: tuple[Path, ...] | None = None
+    images: Pixels | None = field(default=None)
+    rows: Pixels | None = None
+
+    # Making one ---------------------------------------------------------------
+
+    @classmethod
+    def from_folder(
+        cls, directory: str | Path, *, class_names: Sequence[str] | None = None
+    ) -> "ImageData":
+        """Lists the photos below a folder that has one sub-folder for each class.
+
+        Hidden files and folders are passed over. Files of other kinds and photos in
+        deeper folders are left out, and the log says so.
+
+        Args:
+            directory: The folder.
+            class_names: Names of the sub-folders to read, in the order of their
+                labels. Defaults to all, sorted.
+
+        Returns:
+            An `ImageData`, sorted by class and file name.
+
+        Raises:
+            DataError: If the folder or a class is missing or has no image.
+
+        Example:
+
+        >>> two = kr.ImageData.from_folder(
+        ...     "flower_photos", class_names=["stars", "discs"]
+        ... )
+        >>> two.counts()
+        {'stars': 6, 'discs': 6}
+        """
+        root = Path(directory)
+        names = (
+            _class_folders(root) if class_names is None else check_names(class_names)
+        )
+        paths: list[Path] = []
+        labels: list[int] = []
+        for label, name in enumerate(names):
+            found = _photos_in(root / name)
+            paths += found
+            labels += [label] * len(found)
+        return cls(names, _frozen(labels), tuple(paths))
+
+    @classmethod
+    def from_arrays(
+        cls,
+        images: Pixels,
+        labels: Sequence[Any] | Pixels | None = None,
+        *,
+        class_names: Sequence[str] | None = None,
+    ) -> "ImageData":
+        """Wraps images that are in memory. Nothing is copied.
+
+        Args:
+            images: Array of shape `(N, H, W, 3)`, RGB in 0..255, uint8 or float. Gray
+                (`(N, H, W)` or one channel) and RGBA (four channels) are converted
+                when they are read, as photos are.
+            labels: Integers of shape `(N,)` or `(N, 1)`, one-hot rows of shape
+                `(N, classes)`, or class names. Defaults to unlabelled.
+            class_names: Names of the classes, in the order of their labels. Defaults
+                to the sorted names if `labels` are names, else to `"0"`, `"1"`, ….
+
+        Returns:
+            An `ImageData`.
+
+        Raises:
+            DataError: If the shape is wrong, channels come first, values are not in
+                0..255, or labels do not fit the images or the names.
+
+        Example:
+
+        >>> images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), "uint8")
+        >>> kr.ImageData.from_arrays(images, ["cat", "dog", "dog", "cat"])
+        ImageData(4 images, 2 classes: cat, dog)
+        """
+        images = check_images(images)
+        rows = np.arange(len(images))
+        if labels is None:
+            return cls(check_names(class_names or ()), None, None, images, rows)
+        numbers, names = read_labels(labels, len(images), class_names)
+        return cls(names, _frozen(numbers), None, images, rows)
+
+    @classmethod
+    def from_paths(cls, paths: Sequence[str | Path]) -> "ImageData":
+        """Lists unlabelled photos, in the order given.
+
+        Args:
+            paths: Paths of photo files.
+
+        Returns:
+            An `ImageData` without labels.
+        """
+        return cls((), None, tuple(Path(path) for path in paths))
+
+    @classmethod
+    def cifar10(
+        cls, subset: Subset = "train", *, path: str | Path | None = None
+    ) -> "ImageData":
+        """Returns CIFAR-10: 32x32 images in ten classes, 50,000 and 10,000.
+
+        Args:
+            subset: `"train"` or `"test"`.
+            path: A local copy: the folder `cifar-10-batches-py`, the `.tar.gz`, an
+                `.npz` with `x_train`, `y_train`, `x_test`, `y_test`, or class folders.
+                Defaults to Keras's download.
+
+        Returns:
+            An `ImageData` with the ten names in their usual order.
+
+        Raises:
+            DataError: If the copy is in no known layout, or cannot be downloaded.
+        """
+        check_subset(subset)
+        if path is None:
+            images, labels = download(subset)
+            return cls.from_arrays(images, labels, class_names=CLASS_NAMES)
+        folder = class_folders(Path(path), subset)
+        if folder is not None:
+            return cls.from_folder(folder, class_names=CLASS_NAMES)
+        images, labels = read_arrays(Path(path), subset)
+        return cls.from_arrays(images, labels, class_names=CLASS_NAMES)
+
+    # Looking at it --------------------------------------------------------------
+
+    def __len__(self) -> int:
+        held = self.rows if self.paths is None else self.paths
+        return 0 if held is None else len(held)
+
+    def __repr__(self) -> str:
+        what = f"{len(self):,} images"
+        if self.labels is None:
+            return f"ImageData({what}, unlabelled)"
+        return f"ImageData({what}, {len(self.class_names)} classes: {listing(self.class_names)})"
+
+    @property
+    def named(self) -> bool:
+        """Whether the classes have names of their own, not just `"0"`, `"1"`, …."""
+        return self.class_names != default_names(len(self.class_names))
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """For each image, where it is from: its path, or `"image 7"` for a row."""
+        if self.paths is not None:
+            return tuple(str(path) for path in self.paths)
+        return tuple(f"image {row}" for row in self._rows())
+
+    def photo(self, index: int) -> Path | Pixels:
+        """Returns image `index` undecoded: its path, or its row of the array."""
+        if self.paths is not None:
+            return self.paths[index]
+        if self.images is None:
+            raise IndexError(f"There is no image {index}.")
+        return self.images[self._rows()[index]]
+
+    def counts(self) -> dict[str, int]:
+        """Returns the number of images of each class, by name, in label order."""
+        found = np.bincount(self._labels(), minlength=len(self.class_names))
+        return {name: int(n) for name, n in zip(self.class_names, found, strict=True)}
+
+    def check(self) -> Audit:
+        """Reads every image once and reports what is wrong.
+
+        Returns:
+            An `Audit`: unreadable and very small images, and the class counts.
+        """
+        photos = [self.photo(i) for i in range(len(self))]
+        return inspect(photos, self.sources, self.counts() if self.class_names else {})
+
+    # Parts of it ----------------------------------------------------------------
+
+    def split(self, *fractions: float, seed: int = 0) -> tuple["ImageData", ...]:
+        """Divides the images into parts, each with its share of every class.
+
+        Every image goes to exactly one part. The same seed gives the same parts.
+
+        Args:
+            *fractions: Share of each part that is held out, in 0..1.
+            seed: Decides which images go where.
+
+        Returns:
+            What remains, and then a part for each fraction:
+            `train, val, test = data.split(0.1, 0.1)`.
+
+        Raises:
+            DataError: If a class has fewer images than there are parts.
+            ValueError: If the fractions are not positive or leave nothing.
+        """
+        if not fractions or min(fractions) <= 0 or sum(fractions) >= 1:
+            raise ValueError(
+                f"Fractions must be positive and sum to less than 1, received {fractions}. "
+                "split(0.2) holds out one image in five."
+            )
+        labels = self._labels()
+        part = np.zeros(len(self), "int64")
+        for label, name in enumerate(self.class_names):
+            members = np.flatnonzero(labels == label)
+            sizes = part_sizes(len(members), fractions, name)
+            shuffled = np.random.default_rng((seed, label)).permutation(members)
+            for number, held_out in enumerate(
+                np.split(shuffled, np.cumsum(sizes))[:-1], 1
+            ):
+                part[held_out] = number
+        return tuple(
+            self._subset(np.flatnonzero(part == k)) for k in range(len(fractions) + 1)
+        )
+
+    def take(self, n: int, seed: int = 0) -> "ImageData":
+        """Returns `n` images with the classes in proportion, or all if there are fewer.
+
+        Args:
+            n: Number of images. If it is at least the number of classes, every class
+                keeps at least one.
+            seed: Decides which images are taken.
+
+        Returns:
+            An `ImageData` in the order of this one.
+
+        Raises:
+            ValueError: If `n` is not positive.
+        """
+        if n < 1:
+            raise ValueError(
+                f"take(n) needs a positive number of images, received {n}."
+            )
+        if n >= len(self):
+            return self
+        rng = np.random.default_rng(seed)
+        if self.labels is None:
+            return self._subset(np.sort(rng.permutation(len(self))[:n]))
+        sizes = proportional(np.array(list(self.counts().values())), n)
+        chosen = [
+            rng.permutation(np.flatnonzero(self.labels == label))[:size]
+            for label, size in enumerate(sizes)
+        ]
+        return self._subset(np.sort(np.concatenate(chosen)))
+
+    def with_class_names(self, class_names: Sequence[str]) -> "ImageData":
+        """Returns the same images with labels that count in another order of names.
+
+        Labels follow their names. Unnamed classes (`"0"`, `"1"`, …) take the new
+        names as they stand.
+
+        Args:
+            class_names: The names to count in. Names that these images do not have are
+                allowed; the other way round is an error.
+
+        Returns:
+            An `ImageData` whose `class_names` are those given.
+
+        Raises:
+            DataError: If a class of these images is not among the names.
+        """
+        names = check_names(class_names)
+        if names == self.class_names or self.labels is None:
+            return self
+        if not self.named:
+            if len(names) < len(self.class_names):
+                raise DataError(
+                    f"The data has {len(self.class_names)} classes, but {len(names)} are "
+                    f"expected: {listing(names)}."
+                )
+            return self._relabelled(self.labels, names)
+        foreign = [name for name in self.class_names if name not in names]
+        if foreign:
+            raise DataError(
+                f"The data has classes that are not expected: {listing(foreign)}. "
+                f"Expected: {listing(names, 20)}."
+            )
+        new_labels = np.array([names.index(name) for name in self.class_names])
+        return self._relabelled(new_labels[self.labels], names)
+
+    def _relabelled(self, labels: Pixels, names: tuple[str, ...]) -> "ImageData":
+        return ImageData(names, _frozen(labels), self.paths, self.images, self.rows)
+
+    def _subset(self, chosen: Pixels) -> "ImageData":
+        labels = None if self.labels is None else _frozen(self.labels[chosen])
+        if self.paths is not None:
+            return ImageData(
+                self.class_names, labels, tuple(self.paths[i] for i in chosen)
+            )
+        return ImageData(
+            self.class_names, labels, None, self.images, self._rows()[chosen]
+        )
+
+    def _rows(self) -> Pixels:
+        return np.arange(0) if self.rows is None else self.rows
+
+    def _labels(self) -> Labels:
+        if self.labels is None:
+            raise DataError(
+                "These images have no labels. Pass labels, or class folders."
+            )
+        return self.labels
+
+
+def _frozen(labels: Sequence[int] | Pixels) -> Labels:
+    array = np.array(labels, "int32")
+    array.setflags(write=False)
+    return array
+
+
+def _class_folders(root: Path) -> tuple[str, ...]:
+    if not root.is_dir():
+        state = "is a file" if root.exists() else "does not exist"
+        raise DataError(
+            f"{root} {state}. Expected a folder with one sub-folder for each class."
+        )
+    entries = [entry for entry in root.iterdir() if not entry.name.startswith(".")]
+    names = sorted(entry.name for entry in entries if entry.is_dir())
+    if names:
+        return tuple(names)
+    loose = [entry for entry in entries if entry.suffix.lower() in SUFFIXES]
+    found = f"{len(loose):,} images directly in it" if loose else "nothing to read"
+    raise DataError(
+        f"{root} has no sub-folder, but {found}. Put the images of each class into a "
+        f"sub-folder named after the class, such as {root / 'daisy'}."
+    )
+
+
+def _photos_in(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise DataError(f"There is no folder {folder} for the class {folder.name!r}.")
+    entries = sorted(
+        entry for entry in folder.iterdir() if not entry.name.startswith(".")
+    )
+    photos = [e for e in entries if e.is_file() and e.suffix.lower() in SUFFIXES]
+    others = [
+        e.name for e in entries if e.is_file() and e.suffix.lower() not in SUFFIXES
+    ]
+    nested = [e.name for e in entries if e.is_dir()]
+    if not photos:
+        hint = f" Its sub-folders are not read: {listing(nested)}." if nested else ""
+        raise DataError(
+            f"Class {folder.name!r} in {folder.parent} has no image.{hint} "
+            f"Files ending in {', '.join(sorted(SUFFIXES))} are read; class_names=[…] "
+            "chooses the classes."
+        )
+    if others:
+        _log.warning(
+            "%s: left out %d files of other kinds: %s",
+            folder,
+            len(others),
+            listing(others),
+        )
+    if nested:
+        _log.warning("%s: left out nested folders: %s", folder, listing(nested))
+    return photos

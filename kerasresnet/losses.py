@@ -1,0 +1,85 @@
+"""Loss and accuracy for class labels in either form: integers or one-hot rows."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable("kerasresnet")
+class CrossEntropy(keras.losses.Loss):
+    """Cross-entropy between class labels and probabilities.
+
+    Args:
+        label_smoothing: Share of the label that is spread over all classes, in [0, 1).
+            https://arxiv.org/abs/1512.00567, section 7.
+        name: Name of the loss.
+        reduction: How the losses of a batch are combined, as in Keras.
+        dtype: Computation dtype, as in Keras.
+
+    Example:
+
+    >>> loss = CrossEntropy()
+    >>> probabilities = np.array([[0.5, 0.25, 0.25]], "float32")
+    >>> round(float(loss(np.array([0]), probabilities)), 4)
+    0.6931
+    >>> round(float(loss(np.array([[1, 0, 0]]), probabilities)), 4)
+    0.6931
+    """
+
+    def __init__(
+        self,
+        label_smoothing: float = 0.0,
+        name: str = "cross_entropy",
+        reduction: str = "sum_over_batch_size",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        if not 0 <= label_smoothing < 1:
+            raise ValueError(
+                f"label_smoothing must be at least 0 and below 1, received {label_smoothing}."
+            )
+        self.label_smoothing = label_smoothing
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """Returns the loss of each image.
+
+        Args:
+            y_true: Integers of shape `(N,)` or `(N, 1)`, or rows `(N, classes)`.
+            y_pred: Probabilities of shape `(N, classes)`.
+
+        Returns:
+            A tensor of shape `(N,)`.
+        """
+        rows = _rows(y_true, y_pred)
+        return keras.losses.categorical_crossentropy(
+            rows, y_pred, label_smoothing=self.label_smoothing
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        return {**super().get_config(), "label_smoothing": self.label_smoothing}
+
+
+@keras.saving.register_keras_serializable("kerasresnet")
+def accuracy(y_true: Any, y_pred: Any) -> Any:
+    """Returns for each image 1 if the most probable class is the labelled one, else 0.
+
+    Args:
+        y_true: Integers of shape `(N,)` or `(N, 1)`, or rows `(N, classes)`.
+        y_pred: Probabilities of shape `(N, classes)`.
+
+    Returns:
+        A float tensor of shape `(N,)`.
+    """
+    hits = ops.equal(ops.argmax(_rows(y_true, y_pred), -1), ops.argmax(y_pred, -1))
+    return ops.cast(hits, keras.config.floatx())
+
+
+def _rows(y_true: Any, y_pred: Any) -> Any:
+    """Labels as rows of shape `(N, classes)`."""
+    y_true = ops.convert_to_tensor(y_true)
+    classes = y_pred.shape[-1]
+    if len(y_true.shape) == 2 and y_true.shape[-1] == classes:
+        return ops.cast(y_true, y_pred.dtype)
+    return ops.one_hot(ops.reshape(y_true, (-1,)), classes, dtype=y_pred.dtype)

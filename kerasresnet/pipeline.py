@@ -1,0 +1,406 @@
+"""From a list of images to batches: the one place where their order is decided.
+
+Shuffle (the whole set, as row numbers), decode, cache, augment, batch, prefetch.
+Evaluation keeps the order of the images and the last, smaller batch.
+"""
+
+import logging
+import re
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import tensorflow as tf
+
+from kerasresnet.arrays import default_names
+from kerasresnet.augmentation import Augmentation
+from kerasresnet.decoding import Pixels, check_values, read_image
+from kerasresnet.errors import DataError, listing
+from kerasresnet.images import ImageData
+
+Cache: TypeAlias = Literal["auto", "memory", False]
+Data: TypeAlias = Any  # ImageData, a tf.data.Dataset, or a pair of arrays
+
+# Up to here decoded photos are kept in memory when `cache="auto"`.
+_CACHE_BYTES = 2**31
+
+_log = logging.getLogger(__name__)
+
+
+def make_dataset(
+    data: ImageData,
+    *,
+    training: bool = False,
+    image_size: tuple[int, int] = (224, 224),
+    batch_size: int = 32,
+    augmentation: Augmentation | None = None,
+    seed: int = 0,
+    cache: Cache = "auto",
+) -> Any:
+    """Makes a `tf.data.Dataset` of batches, for Keras's own `fit` and `evaluate`.
+
+    Args:
+        data: Which images.
+        training: Whether to shuffle (over the whole set, anew in each epoch) and to
+            augment. Otherwise images come in their order, each exactly once.
+        image_size: Height and width that images are resized to, antialiased.
+        batch_size: Images in a batch. The last one may be smaller.
+        augmentation: Random views, drawn anew in each epoch. Needs `training=True`.
+        seed: Decides order and views: the same seed gives the same batches.
+        cache: Whether decoded photos are kept in memory: `"auto"` up to 2 GiB,
+            `"memory"` always, False never.
+
+    Returns:
+        A `tf.data.Dataset` of `(images, labels)`: RGB in 0..255 of shape
+        `(batch, H, W, 3)`, uint8 (float32 if augmented or made of float arrays), and
+        int32 labels of shape `(batch,)`. Unlabelled data gives images alone.
+
+    Raises:
+        DataError: If there is no image; while iterating, if a photo cannot be read.
+        ValueError: If an argument is out of range.
+
+    Example:
+
+    >>> train = kr.ImageData.from_folder("flower_photos")
+    >>> dataset = kr.make_dataset(
+    ...     train, training=True, image_size=(64, 64), batch_size=8
+    ... )
+    >>> images, labels = next(iter(dataset))
+    >>> images.shape, images.dtype.name
+    (TensorShape([8, 64, 64, 3]), 'uint8')
+    """
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, received {batch_size}.")
+    if augmentation is not None and not training:
+        raise ValueError(
+            "augmentation was given with training=False: images that are scored must not "
+            "be changed. Pass training=True, or no augmentation."
+        )
+    if augmentation is not None and not isinstance(augmentation, Augmentation):
+        raise ValueError(
+            f"augmentation must be an Augmentation, received {augmentation!r}."
+        )
+    pixels = _PixelStore(data, image_size, cache)
+    return _batches(
+        pixels,
+        training=training,
+        batch_size=batch_size,
+        augmentation=augmentation,
+        seed=seed,
+    )
+
+
+def training_batches(
+    data: Data,
+    *,
+    class_names: tuple[str, ...],
+    image_size: tuple[int, int],
+    batch_size: int,
+    augmentation: Augmentation | None,
+    cache: Cache,
+    seed: int,
+) -> Any:
+    """Makes the shuffled batches for a model; every photo is read before the first.
+
+    Args:
+        data: `ImageData`, a `tf.data.Dataset`, or a pair of arrays.
+        class_names: The model's classes. All of them must be in `data`.
+        image_size: The model's.
+        batch_size: Images in a batch. (A `Dataset` keeps its own.)
+        augmentation: Random views.
+        cache: As in `make_dataset`.
+        seed: As in `make_dataset`.
+
+    Returns:
+        A `tf.data.Dataset` of `(images, labels)`.
+
+    Raises:
+        DataError: If the data does not fit the model or a photo cannot be read.
+    """
+    if is_dataset(data):
+        if augmentation is not None:
+            raise ValueError(
+                "augmentation works on ImageData and arrays. A tf.data.Dataset has its order "
+                "fixed already: augment it yourself, after any cache."
+            )
+        return _checked_dataset(data, class_names, image_size)
+    images = as_image_data(data, class_names)
+    absent = [name for name, count in images.counts().items() if not count]
+    if absent and images.paths is not None:
+        raise DataError(
+            f"The training data has no image of {listing(absent)}, which the model is to tell. "
+            "Add photos, or build the model with class_names=data.class_names."
+        )
+    pixels = _PixelStore(images, image_size, cache)
+    pixels.fill()
+    return _batches(
+        pixels,
+        training=True,
+        batch_size=batch_size,
+        augmentation=augmentation,
+        seed=seed,
+    )
+
+
+def evaluation_batches(
+    data: Data,
+    *,
+    class_names: tuple[str, ...],
+    image_size: tuple[int, int],
+    batch_size: int,
+    cache: Cache = False,
+) -> Any:
+    """Makes the batches to score: every image once, in order.
+
+    Args:
+        data: `ImageData`, a `tf.data.Dataset`, or a pair of arrays.
+        class_names: The model's classes; labels are counted in their order.
+        image_size: The model's.
+        batch_size: Images in a batch.
+        cache: As in `make_dataset`; when on, every photo is read before the first.
+
+    Returns:
+        A `tf.data.Dataset` of `(images, labels)`.
+
+    Raises:
+        DataError: If the data does not fit the model.
+    """
+    if is_dataset(data):
+        return _checked_dataset(data, class_names, image_size)
+    pixels = _PixelStore(as_image_data(data, class_names), image_size, cache)
+    if cache is not False:
+        pixels.fill()
+    return _batches(pixels, batch_size=batch_size)
+
+
+def is_dataset(data: object) -> bool:
+    """Returns whether `data` is a `tf.data.Dataset`."""
+    return isinstance(data, tf.data.Dataset)
+
+
+def as_image_data(data: Data, class_names: tuple[str, ...]) -> ImageData:
+    """Returns labelled `ImageData` whose labels count in the order of `class_names`.
+
+    Args:
+        data: `ImageData`, or a pair `(images, labels)` of arrays.
+        class_names: The model's classes.
+
+    Returns:
+        An `ImageData`.
+
+    Raises:
+        DataError: If there is no image, no label, or a class the model does not have.
+    """
+    if isinstance(data, tuple | list) and len(data) == 2:
+        return ImageData.from_arrays(*data, class_names=class_names)
+    if not isinstance(data, ImageData):
+        raise DataError(
+            f"Expected ImageData, a tf.data.Dataset, or a pair (images, labels), received "
+            f"{type(data).__name__}. ImageData.from_folder(path) reads a folder."
+        )
+    if data.labels is None:
+        raise DataError("These images have no labels. Pass labels, or class folders.")
+    unnamed = class_names == default_names(len(class_names))
+    if data.named and unnamed and len(data.class_names) == len(class_names):
+        return data
+    if len(data.class_names) > len(class_names) or (unnamed and data.named):
+        raise DataError(
+            f"The data has {len(data.class_names)} classes ({listing(data.class_names)}), but "
+            f"the model has {len(class_names)} outputs. Build it with "
+            "build_classifier(class_names=data.class_names)."
+        )
+    return data.with_class_names(class_names)
+
+
+@contextmanager
+def data_errors() -> Iterator[None]:
+    """Turns TensorFlow's report of an unreadable photo back into the `DataError`."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        found = re.search(r"DataError: (.*?)\s*\nTraceback", error.message, re.DOTALL)
+        if found is None:
+            raise
+        raise DataError(found.group(1)) from None
+
+
+class _PixelStore:
+    """The decoded images of a set at one size, kept in memory if that is wanted."""
+
+    def __init__(
+        self, data: ImageData, image_size: tuple[int, int], cache: Cache
+    ) -> None:
+        if not len(data):
+            raise DataError("The data has no image.")
+        if cache not in ("auto", "memory", False):
+            raise ValueError(
+                f"cache must be 'auto', 'memory' or False, received {cache!r}."
+            )
+        self.data = data
+        self.size = (int(image_size[0]), int(image_size[1]))
+        in_array = data.images is not None
+        is_float = data.images is not None and data.images.dtype.kind == "f"
+        self.dtype = np.dtype("float32" if is_float else "uint8")
+        if data.images is not None and data.images.shape[1:3] != self.size:
+            _log.info(
+                "Images of %d x %d are resized to %d x %d.",
+                *data.images.shape[1:3],
+                *self.size,
+            )
+        needed = len(data) * self.size[0] * self.size[1] * 3 * self.dtype.itemsize
+        keep = cache == "memory" or (cache == "auto" and needed <= _CACHE_BYTES)
+        ready = (
+            in_array
+            and data.images is not None
+            and data.images.shape[1:] == (*self.size, 3)
+        )
+        if cache == "auto" and not keep and not ready:
+            _log.warning(
+                "%d images of %d x %d would take %.1f GB of memory: they are decoded again in "
+                "every epoch. cache='memory' keeps them.",
+                len(data),
+                *self.size,
+                needed / 1e9,
+            )
+        self._kept = (
+            np.empty((len(data), *self.size, 3), self.dtype)
+            if keep and not ready
+            else None
+        )
+        self._known = np.zeros(len(data), "bool")
+        self._pool = ThreadPoolExecutor()
+
+    def fill(self) -> None:
+        """Decodes everything that will be kept; names every photo that fails."""
+        if self._kept is None:
+            return
+        problems = [p for p in self._pool.map(self._try, range(len(self.data))) if p]
+        if problems:
+            rest = f"\n  and {len(problems) - 10:,} more" if len(problems) > 10 else ""
+            raise DataError(
+                f"{len(problems):,} of {len(self.data):,} images cannot be read:\n  "
+                + "\n  ".join(problems[:10])
+                + rest
+                + "\nRemove or replace them; data.check() lists them all."
+            )
+
+    def batch(self, indices: Pixels) -> Pixels:
+        """Returns the images of some rows, shape `(batch, H, W, 3)`."""
+        return np.stack(list(self._pool.map(self._image, indices.tolist())))
+
+    def _try(self, index: int) -> str:
+        try:
+            self._image(index)
+        except DataError as error:
+            return str(error)
+        return ""
+
+    def _image(self, index: int) -> Pixels:
+        if self._kept is not None and self._known[index]:
+            return self._kept[index]
+        image = read_image(self.data.photo(index), self.size).astype(
+            self.dtype, copy=False
+        )
+        if self._kept is not None:
+            self._kept[index] = image
+            self._known[index] = True
+        return image
+
+
+def _batches(
+    pixels: _PixelStore,
+    *,
+    batch_size: int,
+    training: bool = False,
+    augmentation: Augmentation | None = None,
+    seed: int = 0,
+) -> Any:
+    count = len(pixels.data)
+    shape = (None, *pixels.size, 3)
+    dataset = tf.data.Dataset.range(count)
+    if training:
+        dataset = dataset.shuffle(count, seed=seed, reshuffle_each_iteration=True)
+    # Drawn before the parallel part, so that views do not depend on timing.
+    seeds = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True)
+    dataset = tf.data.Dataset.zip(dataset, seeds).batch(batch_size)
+
+    def load(indices: Any, seeds: Any) -> Any:
+        images = tf.ensure_shape(
+            tf.numpy_function(pixels.batch, [indices], pixels.dtype), shape
+        )
+        if augmentation is not None:
+            pairs = tf.stack([seeds, indices], axis=-1)
+            images = tf.map_fn(
+                lambda pair: augmentation(*pair),
+                (images, pairs),
+                fn_output_signature=tf.float32,
+            )
+            images = tf.ensure_shape(images, shape)
+        if pixels.data.labels is None:
+            return images
+        return images, tf.gather(tf.constant(pixels.data.labels), indices)
+
+    return dataset.map(load, num_parallel_calls=2, deterministic=True).prefetch(2)
+
+
+def _checked_dataset(
+    dataset: Any, class_names: tuple[str, ...], image_size: tuple[int, int]
+) -> Any:
+    """Checks a dataset of the user's own: its form, its first batch, every label."""
+    spec = dataset.element_spec
+    if not isinstance(spec, tuple) or len(spec) < 2:
+        raise DataError(
+            "The dataset gives no labels. Expected batches of (images, labels)."
+        )
+    shape = spec[0].shape
+    if shape.rank not in (None, 4):
+        raise DataError(
+            f"The dataset gives images of shape {shape}, expected batches of shape "
+            f"(batch, {image_size[0]}, {image_size[1]}, 3). Call dataset.batch(32) first."
+        )
+    if shape.rank == 4 and not shape.is_compatible_with((None, *image_size, 3)):
+        raise DataError(
+            f"The dataset gives images of shape {tuple(shape[1:])}, but the model takes "
+            f"{(*image_size, 3)}. Resize them, or pass ImageData, which is resized here."
+        )
+    _check_dataset_names(getattr(dataset, "class_names", None), class_names)
+    first = next(iter(dataset), None)
+    if first is None:
+        raise DataError("The dataset is empty.")
+    images = np.asarray(first[0])
+    check_values(float(images.min()), float(images.max()), whole_set=True)
+    count = len(class_names)
+
+    def check(images: Any, labels: Any, *rest: Any) -> Any:
+        if (
+            labels.shape.rank is not None
+            and labels.shape.rank > 1
+            and labels.shape[-1] != 1
+        ):
+            if labels.shape[-1] not in (None, count):
+                raise DataError(
+                    f"The dataset gives one-hot labels of {labels.shape[-1]} classes, but the "
+                    f"model has {count} outputs."
+                )
+            return images, labels, *rest
+        fits = tf.reduce_all((labels >= 0) & (labels < tf.cast(count, labels.dtype)))
+        message = f"DataError: A label is not in 0..{count - 1}, the model's classes.\nTraceback"
+        with tf.control_dependencies([tf.debugging.Assert(fits, [message])]):
+            return images, tf.identity(labels), *rest
+
+    return dataset.map(check)
+
+
+def _check_dataset_names(
+    found: Sequence[str] | None, class_names: tuple[str, ...]
+) -> None:
+    if found is None or class_names == default_names(len(class_names)):
+        return
+    if tuple(found) != class_names:
+        raise DataError(
+            f"The dataset's classes are {listing(found, 20)}, the model's are "
+            f"{listing(class_names, 20)}. Their order must be the same; ImageData is matched "
+            "by name."
+        )

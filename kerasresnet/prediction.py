@@ -1,0 +1,190 @@
+"""From anything that is an image to named predictions."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+from PIL import Image
+
+from kerasresnet.classifier import Classifier, check_classifier
+from kerasresnet.decoding import (
+    SUFFIXES,
+    Photo,
+    Pixels,
+    check_values,
+    read_image,
+)
+from kerasresnet.errors import DataError
+from kerasresnet.images import ImageData
+from kerasresnet.pipeline import data_errors, make_dataset
+
+Images: TypeAlias = Photo | ImageData | Sequence[Photo]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the model says about one image.
+
+    Args:
+        source: Where the image is from: a path, or a name such as `"image 3"`.
+        label: Name of the most probable class.
+        probability: Its probability, 0..1.
+        top: Pairs of class name and probability, most probable first.
+        image: The pixels, if the image was not a file.
+    """
+
+    source: str
+    label: str
+    probability: float
+    top: tuple[tuple[str, float], ...]
+    image: Pixels | None = field(default=None, repr=False, compare=False)
+
+    def __str__(self) -> str:
+        answers = ", ".join(
+            f"{name} {probability:.1%}" for name, probability in self.top
+        )
+        return f"{self.source}: {answers}"
+
+
+def predict(
+    model: Classifier, images: Images, *, top: int = 5, batch_size: int = 32
+) -> list[Prediction]:
+    """Names what is on images.
+
+    Args:
+        model: A `Classifier`.
+        images: A path, a folder (every photo in it and below it, sorted), the bytes of
+            a file, a PIL image, an array `(H, W, 3)` or `(N, H, W, 3)` in 0..255,
+            `ImageData`, or a list of paths, bytes, PIL images and arrays.
+        top: Number of classes to name for each image.
+        batch_size: Images in a batch.
+
+    Returns:
+        A `Prediction` for each image, in order.
+
+    Raises:
+        DataError: If an image cannot be read, or a folder has none.
+        ValueError: If `top` is not positive.
+
+    Example:
+
+    >>> model = kr.build_classifier(class_names=["cat", "dog"], weights=None)
+    >>> photo = np.zeros((300, 200, 3), "uint8")
+    >>> prediction = kr.predict(model, photo, top=1)[0]
+    >>> prediction.source, prediction.label in model.class_names
+    ('image 0', True)
+    """
+    check_classifier(model)
+    if top < 1:
+        raise ValueError(f"top must be at least 1, received {top}.")
+    data, sources = gather(images, model.image_size)
+    scores = probabilities(model, data, batch_size=batch_size)
+    ranks = np.argsort(-scores, axis=1, kind="stable")[:, :top]
+    names = model.class_names
+    predictions = []
+    for index, (source, row, best) in enumerate(
+        zip(sources, scores, ranks, strict=True)
+    ):
+        answers = tuple((names[i], float(row[i])) for i in best)
+        photo = data.photo(index)
+        pixels = photo if isinstance(photo, np.ndarray) else None
+        predictions.append(Prediction(source, *answers[0], answers, pixels))
+    return predictions
+
+
+def probabilities(
+    model: Classifier, data: ImageData, *, batch_size: int = 32
+) -> Pixels:
+    """Returns the class probabilities of images.
+
+    Args:
+        model: A `Classifier`.
+        data: Which images; labels are ignored.
+        batch_size: Images in a batch.
+
+    Returns:
+        A float array of shape `(N, classes)`; row i belongs to image i.
+
+    Raises:
+        DataError: If an image cannot be read.
+    """
+    dataset = make_dataset(
+        data, image_size=model.image_size, batch_size=batch_size, cache=False
+    )
+    with data_errors():
+        return np.asarray(model.predict(dataset, verbose=0))
+
+
+def gather(
+    images: Images, image_size: tuple[int, int]
+) -> tuple[ImageData, tuple[str, ...]]:
+    """Lists whatever a user calls images.
+
+    Args:
+        images: As in `predict`.
+        image_size: Size at which images in memory are kept.
+
+    Returns:
+        A tuple `(data, sources)` with a source for each image.
+
+    Raises:
+        DataError: If there is no image, or one in memory cannot be read.
+    """
+    if isinstance(images, ImageData):
+        return images, images.sources
+    if isinstance(images, np.ndarray) and images.ndim == 4:
+        data = ImageData.from_arrays(images)
+        return data, data.sources
+    if isinstance(images, str | Path):
+        path = Path(images)
+        data = ImageData.from_paths(photos_below(path) if path.is_dir() else [path])
+        return data, data.sources
+    single = isinstance(images, bytes | Image.Image | np.ndarray)
+    photos: list[Photo] = [images] if single else list(images)  # type: ignore[list-item, arg-type]
+    if not photos:
+        raise DataError("There is no image to predict.")
+    paths = [photo for photo in photos if isinstance(photo, str | Path)]
+    if len(paths) == len(photos):
+        data = ImageData.from_paths(paths)
+        return data, data.sources
+    pixels = np.stack([_read(photo, image_size) for photo in photos])
+    data = ImageData((), images=pixels, rows=np.arange(len(pixels)))
+    return data, tuple(_source(photo, number) for number, photo in enumerate(photos))
+
+
+def photos_below(folder: Path) -> list[Path]:
+    """Returns the photos in a folder and below it, sorted; hidden ones left out."""
+    found = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in SUFFIXES
+        and path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )
+    if not found:
+        raise DataError(
+            f"There is no image in {folder}. Files ending in {', '.join(sorted(SUFFIXES))} "
+            "are read."
+        )
+    return found
+
+
+def _read(photo: Photo, image_size: tuple[int, int]) -> Pixels:
+    if not isinstance(photo, str | Path | bytes | Image.Image | np.ndarray):
+        raise DataError(
+            f"Expected paths, bytes, PIL images or arrays, received {type(photo).__name__}."
+        )
+    if isinstance(photo, np.ndarray) and photo.dtype.kind == "f" and photo.size:
+        # A float array all zero is a black photo; one up to 1 was divided by 255.
+        low, high = float(photo.min()), float(photo.max())
+        check_values(low, high, whole_set=high > 0)
+    return read_image(photo, image_size)
+
+
+def _source(photo: Photo, number: int) -> str:
+    if isinstance(photo, str | Path):
+        return str(photo)
+    name = getattr(photo, "filename", "") if isinstance(photo, Image.Image) else ""
+    return str(name or f"image {number}")

@@ -1,0 +1,206 @@
+"""The whole job in one call, and the folder that keeps its results."""
+
+import csv
+import json
+import platform
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from kerasresnet._version import __version__
+from kerasresnet.augmentation import Augmentation
+from kerasresnet.backbones import TrainableStage
+from kerasresnet.classifier import Classifier, build_classifier
+from kerasresnet.errors import DataError
+from kerasresnet.evaluation import Report, evaluate
+from kerasresnet.images import ImageData
+from kerasresnet.plots import (
+    plot_confusion,
+    plot_history,
+    plot_images,
+    plot_predictions,
+)
+from kerasresnet.prediction import predict
+from kerasresnet.training import Verbosity, fine_tune, fit
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """Everything that decides how a run goes.
+
+    Args:
+        weights: As in `build_classifier`.
+        image_size: Height and width, in px.
+        validation: Share of the images held out for the report.
+        epochs: Epochs for the head.
+        fine_tune_epochs: Epochs from `from_stage` onwards; 0 leaves them out.
+        from_stage: First stage to fine-tune.
+        batch_size: Images in a batch.
+        learning_rate: Rate for the head.
+        fine_tune_rate: Rate for fine-tuning.
+        hidden_units: Widths of Dense layers before the last one.
+        dropout: Share of values dropped before each Dense layer.
+        augment: Whether training images are varied.
+        seed: Decides split, order, views and the head's first weights.
+    """
+
+    weights: str | None = "imagenet"
+    image_size: int = 224
+    validation: float = 0.2
+    epochs: int = 10
+    fine_tune_epochs: int = 5
+    from_stage: TrainableStage = "conv5"
+    batch_size: int = 32
+    learning_rate: float = 1e-3
+    fine_tune_rate: float = 1e-4
+    hidden_units: tuple[int, ...] = ()
+    dropout: float = 0.0
+    augment: bool = False
+    seed: int = 0
+
+
+def new_folder(parent: Path, name: str) -> Path:
+    """Makes the first of `name-1`, `name-2`, … that does not exist yet."""
+    number = 1
+    while True:
+        folder = parent / f"{name}-{number}"
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            number += 1
+        else:
+            return folder
+
+
+def empty_folder(folder: Path) -> Path:
+    """Makes a folder, or takes an empty one; refuses one that holds anything."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise DataError(
+            f"{folder} exists and is not empty. Choose another folder for the run."
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def train_run(
+    data: ImageData,
+    folder: Path,
+    settings: RunSettings,
+    *,
+    say: Callable[[str], None],
+    verbose: Verbosity = "auto",
+) -> tuple[Classifier, Report]:
+    """Splits, builds, trains, fine-tunes, evaluates and writes everything down.
+
+    Args:
+        data: All labelled images.
+        folder: Where the results go.
+        settings: How the run goes.
+        say: Called with each line for the user.
+        verbose: As in Keras.
+
+    Returns:
+        A tuple `(model, report)`; the report is on the held-out images.
+    """
+    train, held_out = data.split(settings.validation, seed=settings.seed)
+    say(f"split: {len(train):,} images to train on, {len(held_out):,} held out")
+    model = build_classifier(
+        class_names=data.class_names,
+        weights=settings.weights,
+        input_shape=(settings.image_size, settings.image_size, 3),
+        hidden_units=settings.hidden_units,
+        dropout=settings.dropout,
+    )
+    shared: dict[str, Any] = {
+        "batch_size": settings.batch_size,
+        "augmentation": Augmentation() if settings.augment else None,
+        "seed": settings.seed,
+        "verbose": verbose,
+    }
+    say(f"train: the head, {settings.epochs} epochs; the backbone is frozen")
+    histories = [
+        fit(
+            model,
+            train,
+            held_out,
+            epochs=settings.epochs,
+            learning_rate=settings.learning_rate,
+            **shared,
+        )
+    ]
+    if settings.fine_tune_epochs:
+        say(
+            f"fine-tune: from {settings.from_stage}, {settings.fine_tune_epochs} epochs"
+        )
+        histories.append(
+            fine_tune(
+                model,
+                train,
+                held_out,
+                from_stage=settings.from_stage,
+                epochs=settings.fine_tune_epochs,
+                learning_rate=settings.fine_tune_rate,
+                **shared,
+            )
+        )
+    say("evaluate: the held-out images")
+    report = evaluate(model, held_out, batch_size=settings.batch_size)
+    model.save(folder / "model.keras")
+    _write_settings(folder / "settings.json", settings, data)
+    _write_history(folder / "history.csv", histories)
+    write_report(folder, report)
+    plot_images(train).savefig(folder / "images.png", dpi=120)
+    plot_history(*histories).savefig(folder / "history.png", dpi=120)
+    some = predict(model, held_out.take(9, seed=settings.seed))
+    plot_predictions(some).savefig(folder / "predictions.png", dpi=120)
+    return model, report
+
+
+def write_report(folder: Path, report: Report) -> None:
+    """Writes `report.txt`, `mistakes.csv` and `confusion.png` into a folder."""
+    (folder / "report.txt").write_text(f"{report}\n", "utf-8")
+    rows = [
+        (m.source, m.label, m.predicted, f"{m.probability:.4f}")
+        for m in report.mistakes
+    ]
+    _write_csv(
+        folder / "mistakes.csv", ("source", "label", "predicted", "probability"), rows
+    )
+    plot_confusion(report).savefig(folder / "confusion.png", dpi=120)
+
+
+def _write_settings(path: Path, settings: RunSettings, data: ImageData) -> None:
+    record = {
+        "settings": asdict(settings),
+        "class_names": data.class_names,
+        "counts": data.counts(),
+        "versions": {
+            "kerasresnet": __version__,
+            "keras": keras.__version__,
+            "python": platform.python_version(),
+        },
+    }
+    path.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", "utf-8")
+
+
+def _write_history(path: Path, histories: Sequence[keras.callbacks.History]) -> None:
+    names = list(histories[0].history)
+    rows = [
+        row
+        for history in histories
+        for row in zip(*(history.history[name] for name in names), strict=True)
+    ]
+    numbered = [(epoch, *row) for epoch, row in enumerate(rows, 1)]
+    _write_csv(path, ("epoch", *names), numbered)
+
+
+def _write_csv(
+    path: Path, header: Sequence[str], rows: Sequence[Sequence[Any]]
+) -> None:
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(header)
+        writer.writerows(rows)

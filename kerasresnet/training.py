@@ -1,0 +1,305 @@
+"""Compile, train and fine-tune: shorter than Keras's own calls, never required."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import keras
+
+from kerasresnet.augmentation import Augmentation
+from kerasresnet.backbones import TrainableStage
+from kerasresnet.classifier import Classifier, check_classifier
+from kerasresnet.errors import listing, unknown
+from kerasresnet.freezing import recompile, set_trainable
+from kerasresnet.images import ImageData
+from kerasresnet.losses import CrossEntropy, accuracy
+from kerasresnet.pipeline import (
+    Cache,
+    Data,
+    data_errors,
+    evaluation_batches,
+    training_batches,
+)
+
+Precision: TypeAlias = Literal["auto", "float32", "bfloat16"]
+Verbosity: TypeAlias = Literal["auto", 0, 1, 2]
+
+_PRECISIONS = ("auto", "float32", "bfloat16")
+_LEARNING_RATE = 1e-3
+_log = logging.getLogger(__name__)
+
+
+def compile_classifier(
+    model: Classifier,
+    *,
+    optimizer: str | keras.optimizers.Optimizer = "adam",
+    learning_rate: float | keras.optimizers.schedules.LearningRateSchedule = 1e-3,
+    label_smoothing: float = 0.0,
+    metrics: Sequence[Any] | None = None,
+) -> None:
+    """Compiles a classifier for integer or one-hot labels.
+
+    Args:
+        model: A `Classifier`. It is changed.
+        optimizer: Name of a Keras optimizer, such as `"adam"` or `"sgd"` (which gets
+            Nesterov momentum 0.9), or an optimizer, whose own rate is kept.
+        learning_rate: Rate or schedule, if `optimizer` is a name.
+        label_smoothing: Share of the label that is spread over all classes, in [0, 1).
+        metrics: Keras metrics. Defaults to accuracy.
+
+    Raises:
+        ValueError: If an argument is out of range.
+
+    Example:
+
+    >>> model = kr.build_classifier(5, weights=None, input_shape=(64, 64, 3))
+    >>> kr.compile_classifier(model, optimizer="sgd", learning_rate=0.01)
+    >>> type(model.optimizer).__name__
+    'SGD'
+    """
+    check_classifier(model)
+    named_metrics = [keras.metrics.MeanMetricWrapper(accuracy, name="accuracy")]
+    model.compile(
+        optimizer=_optimizer(optimizer, learning_rate),
+        loss=CrossEntropy(label_smoothing),
+        metrics=named_metrics if metrics is None else list(metrics),
+    )
+
+
+def fit(  # noqa: PLR0913 - the public contract
+    model: Classifier,
+    train: Data,
+    validation: Data | None = None,
+    *,
+    epochs: int = 10,
+    batch_size: int = 32,
+    learning_rate: float | None = None,
+    augmentation: Augmentation | None = None,
+    cache: Cache = "auto",
+    precision: Precision = "auto",
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    seed: int = 0,
+    verbose: Verbosity = "auto",
+) -> keras.callbacks.History:
+    """Trains what is trainable now: after `build_classifier`, the head.
+
+    Data is checked before the first step. A model that is not compiled is compiled with
+    Adam; a compiled one keeps its optimizer, loss and metrics. A model without class
+    names takes those of the data.
+
+    Args:
+        model: A `Classifier`. It is changed.
+        train: `ImageData`; or a pair `(images, labels)` of arrays; or a
+            `tf.data.Dataset` of batches with images in 0..255 at the model's size.
+        validation: The same, scored after each epoch.
+        epochs: Number of passes over `train`.
+        batch_size: Images in a batch. A `Dataset` keeps its own.
+        learning_rate: The optimizer's rate. Defaults to 1e-3 for a model that is not
+            compiled, and to its own rate for one that is.
+        augmentation: Random views of the training images.
+        cache: Whether decoded photos are kept in memory: `"auto"` up to 2 GiB,
+            `"memory"` always, False never.
+        precision: `"auto"` computes in the dtype policy that the model was built
+            under; `"float32"` and `"bfloat16"` refuse a model of another one.
+        callbacks: Keras callbacks.
+        seed: Decides order and views of the training images.
+        verbose: As in Keras: 0 silent, 1 progress bar, 2 a line for each epoch.
+
+    Returns:
+        Keras's `History`.
+
+    Raises:
+        DataError: If the data does not fit the model, or a photo cannot be read.
+        ValueError: If an argument is out of range.
+
+    Example:
+
+    >>> train, validation = kr.ImageData.from_folder("flower_photos").split(0.2)
+    >>> model = kr.build_classifier(5, weights=None, input_shape=(32, 32, 3))
+    >>> history = kr.fit(model, train, validation, epochs=2, verbose=0)
+    >>> sorted(history.history)
+    ['accuracy', 'loss', 'val_accuracy', 'val_loss']
+    >>> model.class_names
+    ('bricks', 'discs', 'stars', 'triangles', 'waves')
+    """
+    check_classifier(model)
+    _check_run(model, epochs, learning_rate, precision)
+    inputs = _inputs(model, train, validation, batch_size, augmentation, cache, seed)
+    _prepare(model, inputs.class_names, learning_rate)
+    return _run(model, inputs, epochs, callbacks, verbose)
+
+
+def fine_tune(  # noqa: PLR0913 - the public contract
+    model: Classifier,
+    train: Data,
+    validation: Data | None = None,
+    *,
+    from_stage: TrainableStage = "conv5",
+    epochs: int = 5,
+    batch_size: int = 32,
+    learning_rate: float = 1e-4,
+    augmentation: Augmentation | None = None,
+    cache: Cache = "auto",
+    precision: Precision = "auto",
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    seed: int = 0,
+    verbose: Verbosity = "auto",
+) -> keras.callbacks.History:
+    """Unfreezes the network from a stage onwards and trains it at a low rate.
+
+    Batch normalisation stays still. Train the head first, with `fit`: a random head
+    would send large gradients through the pretrained layers. The optimizer starts
+    afresh, with the settings of the model's own if it is compiled.
+
+    Args:
+        model: A `Classifier`. It is changed, and stays unfrozen afterwards.
+        train: As in `fit`.
+        validation: As in `fit`.
+        from_stage: First stage to train, `"conv1"` (everything) to `"conv5"`.
+        epochs: Number of passes over `train`.
+        batch_size: Images in a batch.
+        learning_rate: The optimizer's rate.
+        augmentation: Random views of the training images.
+        cache: As in `fit`.
+        precision: As in `fit`.
+        callbacks: Keras callbacks.
+        seed: Decides order and views of the training images.
+        verbose: As in Keras.
+
+    Returns:
+        Keras's `History`.
+
+    Raises:
+        DataError: If the data does not fit the model, or a photo cannot be read.
+        ValueError: If an argument is out of range.
+
+    Example:
+
+    >>> train, validation = kr.ImageData.from_folder("flower_photos").split(0.2)
+    >>> model = kr.build_classifier(5, weights=None, input_shape=(32, 32, 3))
+    >>> history = kr.fit(model, train, epochs=1, verbose=0)
+    >>> history = kr.fine_tune(model, train, validation, epochs=1, verbose=0)
+    """
+    check_classifier(model)
+    _check_run(model, epochs, learning_rate, precision)
+    inputs = _inputs(model, train, validation, batch_size, augmentation, cache, seed)
+    set_trainable(model, from_stage)
+    _prepare(model, inputs.class_names, learning_rate)
+    return _run(model, inputs, epochs, callbacks, verbose)
+
+
+def _optimizer(optimizer: Any, learning_rate: Any) -> Any:
+    if not isinstance(optimizer, str):
+        return optimizer
+    known = {
+        name.lower(): kind
+        for name, kind in vars(keras.optimizers).items()
+        if isinstance(kind, type) and issubclass(kind, keras.optimizers.Optimizer)
+    }
+    if optimizer.lower() not in known:
+        raise unknown("optimizer", optimizer, sorted(known))
+    if optimizer.lower() == "sgd":
+        return known["sgd"](learning_rate, momentum=0.9, nesterov=True)
+    return known[optimizer.lower()](learning_rate)
+
+
+def _check_run(
+    model: Classifier, epochs: int, learning_rate: float | None, precision: Precision
+) -> None:
+    if epochs < 1:
+        raise ValueError(f"epochs must be at least 1, received {epochs}.")
+    if learning_rate is not None and not learning_rate > 0:
+        raise ValueError(f"learning_rate must be positive, received {learning_rate}.")
+    if precision not in _PRECISIONS:
+        raise unknown("precision", precision, _PRECISIONS)
+    if precision not in ("auto", model.compute_dtype):
+        policy = {"float32": "float32", "bfloat16": "mixed_bfloat16"}[precision]
+        raise ValueError(
+            f"precision={precision!r}, but the model computes in {model.compute_dtype}. "
+            f"Call keras.config.set_dtype_policy({policy!r}) before building it."
+        )
+
+
+@dataclass(frozen=True)
+class _Inputs:
+    """Checked data, and the class names that its labels count in."""
+
+    class_names: tuple[str, ...]
+    train: Any
+    validation: Any
+
+
+def _inputs(
+    model: Classifier,
+    train: Data,
+    validation: Data | None,
+    batch_size: int,
+    augmentation: Augmentation | None,
+    cache: Cache,
+    seed: int,
+) -> _Inputs:
+    """Checks everything that may be refused, before the model is changed."""
+    names = _names_after(model, train)
+    batches = training_batches(
+        train,
+        class_names=names,
+        image_size=model.image_size,
+        batch_size=batch_size,
+        augmentation=augmentation,
+        cache=cache,
+        seed=seed,
+    )
+    if validation is None:
+        return _Inputs(names, batches, None)
+    held_out = evaluation_batches(
+        validation,
+        class_names=names,
+        image_size=model.image_size,
+        batch_size=batch_size,
+        cache=cache,
+    )
+    return _Inputs(names, batches, held_out)
+
+
+def _names_after(model: Classifier, train: Data) -> tuple[str, ...]:
+    """The class names that the model will have: its own, or the data's if it has none."""
+    named = isinstance(train, ImageData) and train.named
+    if model.named or not named or len(train.class_names) != len(model.class_names):
+        return model.class_names
+    return tuple(train.class_names)
+
+
+def _prepare(
+    model: Classifier, class_names: tuple[str, ...], learning_rate: float | None
+) -> None:
+    if class_names != model.class_names:
+        _log.info("The model takes the data's class names: %s.", listing(class_names))
+        model.class_names = class_names
+    if not model.compiled:
+        compile_classifier(model, learning_rate=learning_rate or _LEARNING_RATE)
+    elif model.stale:
+        recompile(model, learning_rate=learning_rate)
+    elif learning_rate is not None:
+        if isinstance(model.optimizer.learning_rate, keras.Variable):
+            model.optimizer.learning_rate = learning_rate
+        else:  # a schedule cannot be assigned to
+            recompile(model, learning_rate=learning_rate)
+
+
+def _run(
+    model: Classifier,
+    inputs: _Inputs,
+    epochs: int,
+    callbacks: Sequence[keras.callbacks.Callback],
+    verbose: Verbosity,
+) -> keras.callbacks.History:
+    with data_errors():
+        return model.fit(
+            inputs.train,
+            validation_data=inputs.validation,
+            epochs=epochs,
+            callbacks=list(callbacks),
+            verbose=verbose,
+            shuffle=False,  # the batches come shuffled
+        )
