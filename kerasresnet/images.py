@@ -48,7 +48,7 @@ class ImageData:
 
     >>> data = kr.ImageData.from_folder("flower_photos")
     >>> data
-    ImageData(30 images, 5 classes: bricks, discs, stars, triangles, waves)
+    ImageData(30 images, 5 classes: daisy, dandelion, roses, sunflowers, tulips)
     >>> train, validation = data.split(0.2)
     >>> len(train), len(validation)
     (25, 5)
@@ -85,10 +85,10 @@ class ImageData:
         Example:
 
         >>> two = kr.ImageData.from_folder(
-        ...     "flower_photos", class_names=["stars", "discs"]
+        ...     "flower_photos", class_names=["tulips", "daisy"]
         ... )
         >>> two.counts()
-        {'stars': 6, 'discs': 6}
+        {'tulips': 6, 'daisy': 6}
         """
         root = Path(directory)
         names = (

@@ -121,7 +121,7 @@ def fit(  # noqa: PLR0913 - the public contract
     >>> sorted(history.history)
     ['accuracy', 'loss', 'val_accuracy', 'val_loss']
     >>> model.class_names
-    ('bricks', 'discs', 'stars', 'triangles', 'waves')
+    ('daisy', 'dandelion', 'roses', 'sunflowers', 'tulips')
     """
     check_classifier(model)
     _check_run(model, epochs, learning_rate, precision)

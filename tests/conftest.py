@@ -1,0 +1,81 @@
+"""Fixtures: drawn photos, a small stand-in for ResNet50, and the names that examples use."""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import numpy as np
+import pytest
+
+import kerasresnet as kr
+from kerasresnet import backbones
+from kerasresnet.demo import draw_flowers
+
+keras.utils.disable_interactive_logging()
+
+
+def _small_graph(images):
+    """A network with ResNet's stage names, batch norm and strides, in milliseconds."""
+    layers = keras.layers
+    x = layers.Conv2D(8, 3, 2, "same", name="conv1_conv")(images)
+    x = layers.BatchNormalization(name="conv1_bn")(x)
+    x = layers.Activation("relu", name="conv1_relu")(x)
+    x = layers.MaxPooling2D(2, name="pool1_pool")(x)
+    for number, filters in ((2, 8), (3, 16), (4, 16), (5, 32)):
+        block = f"conv{number}_block1"
+        stride = 1 if number in (2, 5) else 2
+        shortcut = layers.Conv2D(filters, 1, stride, name=f"{block}_0_conv")(x)
+        shortcut = layers.BatchNormalization(name=f"{block}_0_bn")(shortcut)
+        x = layers.Conv2D(filters, 3, stride, "same", name=f"{block}_1_conv")(x)
+        x = layers.BatchNormalization(name=f"{block}_1_bn")(x)
+        x = layers.Add(name=f"{block}_add")([shortcut, x])
+        x = layers.Activation("relu", name=f"{block}_out")(x)
+    return x
+
+
+@pytest.fixture(autouse=True)
+def _small_backbone(monkeypatch):
+    small = backbones.Backbone(_small_graph, smallest=16)
+    monkeypatch.setitem(backbones.BACKBONES, "small", small)
+
+
+@pytest.fixture
+def small():
+    """Builds a `Classifier` on the stand-in, 32 px, five classes."""
+
+    def build(num_classes=5, seed=0, **settings):
+        keras.utils.set_random_seed(seed)
+        settings = {"input_shape": (32, 32, 3), "weights": None, **settings}
+        return kr.build_classifier(num_classes, backbone="small", **settings)
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def flower_folder(tmp_path_factory):
+    """Six drawn photos of each of five flowers."""
+    return draw_flowers(tmp_path_factory.mktemp("data") / "flower_photos", per_class=6)
+
+
+@pytest.fixture
+def flowers(flower_folder):
+    return kr.ImageData.from_folder(flower_folder)
+
+
+@pytest.fixture
+def pixels():
+    """Ten images that no preprocessing has touched, and their labels."""
+    rng = np.random.default_rng(0)
+    return rng.integers(0, 256, (10, 32, 32, 3), "uint8"), np.arange(10) % 5
+
+
+@pytest.fixture(scope="session")
+def real_data():
+    """The folder of real photos, where there is one."""
+    default = Path(__file__).parents[1].parent / "shared" / "data"
+    folder = Path(os.environ.get("KERASRESNET_TEST_DATA", default))
+    if not (folder / "flower_photos").is_dir():
+        pytest.skip(f"no real photos in {folder}; set KERASRESNET_TEST_DATA")
+    return folder
