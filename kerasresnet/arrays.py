@@ -3,6 +3,7 @@
 Checked at the door, before anything is computed; nothing is repaired.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,7 +25,7 @@ def check_names(class_names: Sequence[str]) -> tuple[str, ...]:
             f"class_names must be a sequence of names, received {class_names!r}."
         )
     names = tuple(str(name) for name in class_names)
-    twice = sorted({name for name in names if names.count(name) > 1})
+    twice = sorted(name for name, times in Counter(names).items() if times > 1)
     if twice:
         raise DataError(f"Class names must differ, received twice: {listing(twice)}.")
     return names
@@ -84,15 +85,15 @@ def read_labels(
     Raises:
         DataError: If the labels do not fit the images or the names.
     """
-    array = np.asarray(labels)
+    array = np.atleast_1d(labels)
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if len(array) != count:
         raise DataError(f"There are {count:,} images but {len(array):,} labels.")
-    if array.dtype.kind in "OU":
-        return _numbers_of(array, class_names)
+    if array.ndim == 1 and all(isinstance(label, str) for label in array):
+        return _numbers_of(array.tolist(), class_names)
     n_classes = None
-    if array.ndim == 2:
+    if array.ndim == 2 and array.dtype.kind in "uifb":
         n_classes = array.shape[1]
         if not (np.isin(array, (0, 1)).all() and (array.sum(axis=1) == 1).all()):
             raise DataError(
@@ -119,9 +120,8 @@ def read_labels(
 
 
 def _numbers_of(
-    array: Pixels, class_names: Sequence[str] | None
+    texts: list[str], class_names: Sequence[str] | None
 ) -> tuple[Pixels, tuple[str, ...]]:
-    texts = [str(text) for text in array.reshape(-1)]
     names = check_names(class_names or sorted(set(texts)))
     foreign = sorted(set(texts) - set(names))
     if foreign:

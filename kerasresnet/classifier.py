@@ -10,7 +10,6 @@ from typing import Any, Literal, TypeAlias, cast
 
 import keras
 
-from kerasresnet import weights as weights_files
 from kerasresnet.arrays import check_names, default_names
 from kerasresnet.backbones import (
     POOLINGS,
@@ -22,6 +21,7 @@ from kerasresnet.backbones import (
 from kerasresnet.errors import ArtifactError
 from kerasresnet.freezing import apply_plan, plan, set_trainable
 from kerasresnet.options import check_head, check_sizes, resolve_names
+from kerasresnet.weights import assign_weights, locate_weights
 
 Pooling: TypeAlias = Literal["avg", "max"]
 
@@ -209,7 +209,7 @@ def build_classifier(  # noqa: PLR0913 - the public contract
     names = resolve_names(num_classes, class_names)
     size, upsampled = check_sizes(input_shape, upsample_to, backbone)
     check_head(hidden_units, dropout, pooling)
-    path = weights_files.locate(weights, backbone=backbone)
+    path = locate_weights(weights, backbone=backbone)
     model = Classifier(
         names,
         backbone=backbone,
@@ -220,7 +220,7 @@ def build_classifier(  # noqa: PLR0913 - the public contract
         pooling=pooling,
     )
     if path is not None:
-        weights_files.assign(_backbone_layers(model), path)
+        assign_weights(_backbone_layers(model), path)
     set_trainable(model, None)
     return model
 
@@ -249,11 +249,11 @@ def imagenet_classifier(
     ('tench', 'goldfish', 'great_white_shark')
     """
     check_backbone(backbone)
-    path = weights_files.locate(weights, backbone=backbone, include_top=True)
+    path = locate_weights(weights, backbone=backbone, include_top=True)
     model = Classifier(imagenet_names(), backbone=backbone)
     if path is not None:
         layers = [*_backbone_layers(model), model.get_layer("predictions")]
-        weights_files.assign(layers, path)
+        assign_weights(layers, path)
     set_trainable(model, None)
     return model
 

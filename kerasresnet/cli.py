@@ -9,19 +9,22 @@ import csv
 import json
 import logging
 import os
+import re
 import sys
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-from kerasresnet._version import __version__
+from kerasresnet.arguments import build_parser
 from kerasresnet.errors import KerasResNetError
 
 if TYPE_CHECKING:
     from kerasresnet.prediction import Prediction
 
-_WEIGHTS_HELP = (
-    "'imagenet', 'none' for random weights, or a file (default: %(default)s)"
+_STARTUP_NOTE = re.compile(
+    r"I0000 |WARNING: All log messages before absl|To enable the "
 )
 
 
@@ -37,14 +40,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # TensorFlow's C++ notes would stand between the lines of the answer.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logging.basicConfig(format="%(levelname)s: %(message)s")
-    parser = _parser()
+    parser = build_parser()
     options = parser.parse_args(arguments)
     if options.command is None:
         parser.print_help()
         return 2
-    command: Callable[[argparse.Namespace], None] = options.command
     try:
-        command(options)
+        _COMMANDS[options.command](options)
     except (KerasResNetError, ValueError, OSError) as error:
         print(f"kerasresnet: error: {error}", file=sys.stderr)
         return 1
@@ -54,193 +56,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="kerasresnet",
-        description="Transfer learning with ResNet in Keras: from a folder of photos to a classifier.",
-    )
-    parser.set_defaults(command=None)
-    parser.add_argument(
-        "--version", action="version", version=f"kerasresnet {__version__}"
-    )
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    _add_demo(commands)
-    _add_train(commands)
-    _add_evaluate(commands)
-    _add_predict(commands)
-    doctor = commands.add_parser(
-        "doctor",
-        help="show versions, devices and cached weights, and why a GPU is not seen",
-    )
-    doctor.set_defaults(command=_doctor)
-    return parser
+@contextmanager
+def _without_startup_notes() -> Iterator[None]:
+    """Keeps TensorFlow's notes at import off the screen, and nothing else.
+
+    They are written before its log level is read, straight to the file descriptor.
+    """
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as held:
+        screen = os.dup(2)
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(screen, 2)
+            os.close(screen)
+            held.seek(0)
+            for line in held.read().decode(errors="replace").splitlines():
+                if not _STARTUP_NOTE.match(line):
+                    print(line, file=sys.stderr)
 
 
-def _add_demo(commands: Any) -> None:
-    demo = commands.add_parser("demo", help="do the main job on a set of drawn flowers")
-    demo.add_argument(
-        "--out",
-        type=Path,
-        metavar="DIR",
-        help="an empty folder for the results (default: kerasresnet-demo-1, -2, …)",
-    )
-    demo.add_argument(
-        "--weights",
-        metavar="W",
-        help="a weights file, or 'none' (default: ImageNet weights if they are cached, else random)",
-    )
-    demo.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="default: %(default)s"
-    )
-    demo.set_defaults(command=_demo)
+def _load_engine() -> None:
+    with _without_startup_notes():
+        import keras
+        import tensorflow
 
-
-def _add_train(commands: Any) -> None:
-    train = commands.add_parser(
-        "train", help="train a classifier on a folder of photos"
-    )
-    train.add_argument(
-        "directory",
-        type=Path,
-        metavar="DIR",
-        help="one sub-folder of photos for each class",
-    )
-    train.add_argument(
-        "--out",
-        type=Path,
-        metavar="DIR",
-        help="an empty folder for the results (default: runs/NAME-1, -2, …)",
-    )
-    train.add_argument("--weights", default="imagenet", metavar="W", help=_WEIGHTS_HELP)
-    train.add_argument(
-        "--image-size",
-        type=int,
-        default=224,
-        metavar="PX",
-        help="height and width (default: %(default)s)",
-    )
-    train.add_argument(
-        "--validation",
-        type=float,
-        default=0.2,
-        metavar="SHARE",
-        help="held out for the report (default: %(default)s)",
-    )
-    train.add_argument(
-        "--epochs",
-        type=int,
-        default=10,
-        metavar="N",
-        help="for the head (default: %(default)s)",
-    )
-    train.add_argument(
-        "--fine-tune-epochs",
-        type=int,
-        default=5,
-        metavar="N",
-        help="from --from-stage onwards; 0: none (default: %(default)s)",
-    )
-    train.add_argument(
-        "--from-stage",
-        default="conv5",
-        metavar="STAGE",
-        help="first stage to fine-tune, conv1 to conv5 (default: %(default)s)",
-    )
-    train.add_argument(
-        "--batch-size", type=int, default=32, metavar="N", help="default: %(default)s"
-    )
-    train.add_argument(
-        "--learning-rate",
-        type=float,
-        default=1e-3,
-        metavar="LR",
-        help="for the head (default: %(default)s)",
-    )
-    train.add_argument(
-        "--fine-tune-rate",
-        type=float,
-        default=1e-4,
-        metavar="LR",
-        help="for fine-tuning (default: %(default)s)",
-    )
-    train.add_argument(
-        "--hidden-units",
-        type=int,
-        nargs="*",
-        default=(),
-        metavar="N",
-        help="Dense layers before the last one (default: none)",
-    )
-    train.add_argument(
-        "--dropout",
-        type=float,
-        default=0.0,
-        metavar="SHARE",
-        help="before each Dense layer (default: %(default)s)",
-    )
-    train.add_argument(
-        "--augment",
-        action="store_true",
-        help="vary the training photos: flip, crop, brightness, contrast",
-    )
-    train.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="default: %(default)s"
-    )
-    train.set_defaults(command=_train)
-
-
-def _add_evaluate(commands: Any) -> None:
-    evaluate = commands.add_parser(
-        "evaluate", help="score a model on a folder of labelled photos"
-    )
-    evaluate.add_argument("model", metavar="MODEL", help="a model.keras file")
-    evaluate.add_argument(
-        "directory",
-        type=Path,
-        metavar="DIR",
-        help="one sub-folder of photos for each class",
-    )
-    evaluate.add_argument(
-        "--out",
-        type=Path,
-        metavar="DIR",
-        help="also write report and figures into this folder",
-    )
-    evaluate.add_argument(
-        "--batch-size", type=int, default=32, metavar="N", help="default: %(default)s"
-    )
-    evaluate.set_defaults(command=_evaluate)
-
-
-def _add_predict(commands: Any) -> None:
-    predict = commands.add_parser("predict", help="name what is on photos")
-    predict.add_argument(
-        "model", metavar="MODEL", help="a model.keras file, or 'imagenet'"
-    )
-    predict.add_argument("photos", nargs="+", type=Path, metavar="FILE_OR_DIR")
-    predict.add_argument(
-        "--top",
-        type=int,
-        default=3,
-        metavar="K",
-        help="classes to name (default: %(default)s)",
-    )
-    predict.add_argument(
-        "--output",
-        choices=("table", "csv", "jsonl"),
-        default="table",
-        help="default: %(default)s",
-    )
-    predict.add_argument(
-        "--batch-size", type=int, default=32, metavar="N", help="default: %(default)s"
-    )
-    predict.set_defaults(command=_predict)
+        del keras, tensorflow
 
 
 # The imports below stand inside the commands because they load Keras and TensorFlow.
 
 
 def _demo(options: argparse.Namespace) -> None:
+    _load_engine()
     from kerasresnet.demo import run_demo
     from kerasresnet.runs import empty_folder, new_folder
 
@@ -261,6 +110,7 @@ def _train(options: argparse.Namespace) -> None:
 
     data = ImageData.from_folder(options.directory)
     _say(f"index: {data}")
+    _load_engine()
     from kerasresnet.runs import RunSettings, empty_folder, new_folder, train_run
 
     settings = RunSettings(
@@ -292,6 +142,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     from kerasresnet.images import ImageData
 
     data = ImageData.from_folder(options.directory)
+    _load_engine()
     from kerasresnet.classifier import load
     from kerasresnet.evaluation import evaluate
     from kerasresnet.runs import empty_folder, write_report
@@ -305,13 +156,14 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _predict(options: argparse.Namespace) -> None:
-    from kerasresnet.prediction import photos_below
+    from kerasresnet.images import photos_below
 
     paths = [
         path
         for given in options.photos
         for path in (photos_below(given) if given.is_dir() else [given])
     ]
+    _load_engine()
     from kerasresnet.classifier import imagenet_classifier, load
     from kerasresnet.prediction import predict
 
@@ -325,6 +177,7 @@ def _predict(options: argparse.Namespace) -> None:
 
 
 def _doctor(options: argparse.Namespace) -> None:
+    _load_engine()
     from kerasresnet.doctor import examine
 
     del options
@@ -385,3 +238,12 @@ def _seed_everything(seed: int) -> None:
     import keras
 
     keras.utils.set_random_seed(seed)
+
+
+_COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
+    "demo": _demo,
+    "train": _train,
+    "evaluate": _evaluate,
+    "predict": _predict,
+    "doctor": _doctor,
+}

@@ -12,7 +12,7 @@ from kerasresnet.classifier import load
 from kerasresnet.decoding import Pixels
 from kerasresnet.errors import ArtifactError
 from kerasresnet.images import ImageData
-from kerasresnet.prediction import predict
+from kerasresnet.prediction import Prediction, predict
 from kerasresnet.runs import RunSettings, train_run
 from kerasresnet.training import Verbosity
 from kerasresnet.weights import PINNED, cache_folder, is_cached
@@ -57,21 +57,14 @@ def run_demo(
         verbose: As in Keras.
     """
     say(f"folder: {folder}")
-    photos = draw_flowers(folder / "photos", seed=seed)
+    photos = draw_flowers(folder / "photos", per_class=60, seed=seed)
     data = ImageData.from_folder(photos)
     say(f"index: {data}")
     audit = data.check()
     say(f"check: {'every image can be read' if audit.ok else audit}")
     chosen = _choose_weights(weights, say)
     settings = RunSettings(
-        weights=chosen,
-        image_size=64,
-        epochs=8,
-        fine_tune_epochs=4,
-        # Random features lie close together, and want larger steps.
-        learning_rate=1e-3 if chosen else 1e-2,
-        fine_tune_rate=1e-4 if chosen else 1e-3,
-        seed=seed,
+        weights=chosen, image_size=64, epochs=5, fine_tune_epochs=4, seed=seed
     )
     model, report = train_run(data, folder, settings, say=say, verbose=verbose)
     say(f"\n{report}\n")
@@ -80,8 +73,7 @@ def run_demo(
     before = predict(model, some, top=3)
     after = predict(load(folder / "model.keras"), some, top=3)
     say("predict, with the model that was saved and loaded again:")
-    for prediction in after:
-        say(f"  {Path(prediction.source).name}: {_answers(prediction.top)}")
+    _say_predictions(after, say)
     if before != after:
         raise ArtifactError("The model that was loaded again answers differently.")
     figures = ", ".join(sorted(path.name for path in folder.glob("*.png")))
@@ -98,14 +90,19 @@ def _choose_weights(weights: str | None, say: Callable[[str], None]) -> str | No
         return "imagenet"
     file = PINNED["resnet50", False]
     say(
-        "weights: RANDOM. The network has never seen a photo, so expect far less than with "
-        f"ImageNet weights: put {file.url} into {cache_folder()}, or pass --weights FILE."
+        "weights: random. This network has never seen a photo: expect a far lower accuracy "
+        f"than with ImageNet weights. To use those, put {file.url} into {cache_folder()}, or "
+        "pass --weights FILE."
     )
     return None
 
 
-def _answers(top: Sequence[tuple[str, float]]) -> str:
-    return ", ".join(f"{name} {probability:.1%}" for name, probability in top)
+def _say_predictions(
+    predictions: Sequence[Prediction], say: Callable[[str], None]
+) -> None:
+    for prediction in predictions:
+        answers = ", ".join(f"{name} {share:.1%}" for name, share in prediction.top)
+        say(f"  {Path(prediction.source).name}: {answers}")
 
 
 def draw_flowers(

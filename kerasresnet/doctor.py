@@ -10,7 +10,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from kerasresnet.errors import WeightsError
-from kerasresnet.weights import PINNED, cache_folder, locate
+from kerasresnet.weights import PINNED, cache_folder, locate_weights
 
 _PACKAGES = ("kerasresnet", "keras", "tensorflow", "numpy", "pillow", "matplotlib")
 # What TensorFlow 2.21 opens for a GPU, by the pip package that brings it.
@@ -24,6 +24,7 @@ _GPU_LIBRARIES = {
     "libcusolver.so.11": "nvidia/cusolver",
     "libcusparse.so.12": "nvidia/cusparse",
 }
+_CPU_INFO = Path("/proc/cpuinfo")
 _BF16_FLAGS = ("avx512_bf16", "amx_bf16")
 
 
@@ -115,7 +116,7 @@ def _backend() -> str:
 
 def _bf16() -> str:
     try:
-        info = Path("/proc/cpuinfo").read_text("utf-8")
+        info = _CPU_INFO.read_text("utf-8")
     except OSError:
         return "bfloat16 support unknown on this system"
     flags = [flag for flag in _BF16_FLAGS if flag in info]
@@ -130,7 +131,7 @@ def _cached_state(path: Path, backbone: str, *, include_top: bool) -> str:
     if not path.is_file():
         return f"{path.name} is not cached"
     try:
-        locate("imagenet", backbone=backbone, include_top=include_top)
+        locate_weights("imagenet", backbone=backbone, include_top=include_top)
     except WeightsError as error:
         return str(error)
     return f"{path.name} is cached and complete"

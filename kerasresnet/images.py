@@ -225,7 +225,8 @@ class ImageData:
             An `Audit`: unreadable and very small images, and the class counts.
         """
         photos = [self.photo(i) for i in range(len(self))]
-        return inspect(photos, self.sources, self.counts() if self.class_names else {})
+        counts = {} if self.labels is None else self.counts()
+        return inspect(photos, self.sources, counts)
 
     # Parts of it ----------------------------------------------------------------
 
@@ -352,6 +353,23 @@ class ImageData:
                 "These images have no labels. Pass labels, or class folders."
             )
         return self.labels
+
+
+def photos_below(folder: Path) -> list[Path]:
+    """Returns the photos in a folder and below it, sorted; hidden ones left out."""
+    found = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in SUFFIXES
+        and path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )
+    if not found:
+        raise DataError(
+            f"There is no image in {folder}. Files ending in {', '.join(sorted(SUFFIXES))} "
+            "are read."
+        )
+    return found
 
 
 def _frozen(labels: Sequence[int] | Pixels) -> Labels:

@@ -4,6 +4,7 @@ Shuffle (the whole set, as row numbers), decode, cache, augment, batch, prefetch
 Evaluation keeps the order of the images and the last, smaller batch.
 """
 
+import itertools
 import logging
 import re
 from collections.abc import Iterator, Sequence
@@ -71,16 +72,11 @@ def make_dataset(
     >>> images.shape, images.dtype.name
     (TensorShape([8, 64, 64, 3]), 'uint8')
     """
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, received {batch_size}.")
+    _check_arguments(batch_size, augmentation, seed)
     if augmentation is not None and not training:
         raise ValueError(
             "augmentation was given with training=False: images that are scored must not "
             "be changed. Pass training=True, or no augmentation."
-        )
-    if augmentation is not None and not isinstance(augmentation, Augmentation):
-        raise ValueError(
-            f"augmentation must be an Augmentation, received {augmentation!r}."
         )
     pixels = _PixelStore(data, image_size, cache)
     return _batches(
@@ -118,7 +114,9 @@ def training_batches(
 
     Raises:
         DataError: If the data does not fit the model or a photo cannot be read.
+        ValueError: If an argument is out of range.
     """
+    _check_arguments(batch_size, augmentation, seed)
     if is_dataset(data):
         if augmentation is not None:
             raise ValueError(
@@ -166,7 +164,9 @@ def evaluation_batches(
 
     Raises:
         DataError: If the data does not fit the model.
+        ValueError: If an argument is out of range.
     """
+    _check_arguments(batch_size)
     if is_dataset(data):
         return _checked_dataset(data, class_names, image_size)
     pixels = _PixelStore(as_image_data(data, class_names), image_size, cache)
@@ -194,7 +194,7 @@ def as_image_data(data: Data, class_names: tuple[str, ...]) -> ImageData:
         DataError: If there is no image, no label, or a class the model does not have.
     """
     if isinstance(data, tuple | list) and len(data) == 2:
-        return ImageData.from_arrays(*data, class_names=class_names)
+        data = ImageData.from_arrays(*data, class_names=class_names)
     if not isinstance(data, ImageData):
         raise DataError(
             f"Expected ImageData, a tf.data.Dataset, or a pair (images, labels), received "
@@ -224,6 +224,19 @@ def data_errors() -> Iterator[None]:
         if found is None:
             raise
         raise DataError(found.group(1)) from None
+
+
+def _check_arguments(
+    batch_size: int, augmentation: Augmentation | None = None, seed: int = 0
+) -> None:
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, received {batch_size}.")
+    if not isinstance(augmentation, Augmentation | None):
+        raise ValueError(
+            f"augmentation must be an Augmentation, received {augmentation!r}."
+        )
+    if seed < 0:
+        raise ValueError(f"seed must be at least 0, received {seed}.")
 
 
 class _PixelStore:
@@ -319,13 +332,9 @@ def _batches(
 ) -> Any:
     count = len(pixels.data)
     shape = (None, *pixels.size, 3)
-    dataset = tf.data.Dataset.range(count)
-    if training:
-        dataset = dataset.shuffle(count, seed=seed, reshuffle_each_iteration=True)
-    # Drawn before the parallel part, so that views do not depend on timing.
-    seeds = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True)
-    dataset = tf.data.Dataset.zip(dataset, seeds).batch(batch_size)
+    dataset = _rows(count, seed=seed, shuffled=training).batch(batch_size)
 
+    @tf.autograph.experimental.do_not_convert
     def load(indices: Any, seeds: Any) -> Any:
         images = tf.ensure_shape(
             tf.numpy_function(pixels.batch, [indices], pixels.dtype), shape
@@ -343,6 +352,29 @@ def _batches(
         return images, tf.gather(tf.constant(pixels.data.labels), indices)
 
     return dataset.map(load, num_parallel_calls=2, deterministic=True).prefetch(2)
+
+
+def _rows(count: int, *, seed: int, shuffled: bool) -> Any:
+    """Row numbers, each with a seed for its view; drawn anew in each epoch.
+
+    By NumPy, because TensorFlow mixes the global seed into its own shuffle. Drawn before
+    the parallel part, so that views do not depend on timing.
+    """
+    epochs = itertools.count()
+
+    def draw() -> tuple[Pixels, Pixels]:
+        rng = np.random.default_rng((seed, next(epochs)))
+        rows = rng.permutation(count) if shuffled else np.arange(count)
+        return rows, rng.integers(2**31, size=count)
+
+    @tf.autograph.experimental.do_not_convert
+    def epoch(_: Any) -> Any:
+        drawn = tf.numpy_function(draw, [], [tf.int64, tf.int64])
+        drawn = [tf.ensure_shape(column, [count]) for column in drawn]
+        return tf.data.Dataset.from_tensor_slices(tuple(drawn))
+
+    rows = tf.data.Dataset.range(1).flat_map(epoch)
+    return rows.apply(tf.data.experimental.assert_cardinality(count))
 
 
 def _checked_dataset(
@@ -371,26 +403,37 @@ def _checked_dataset(
         raise DataError("The dataset is empty.")
     images = np.asarray(first[0])
     check_values(float(images.min()), float(images.max()), whole_set=True)
-    count = len(class_names)
+    return _with_checked_labels(dataset, spec[1], len(class_names))
 
-    def check(images: Any, labels: Any, *rest: Any) -> Any:
-        if (
-            labels.shape.rank is not None
-            and labels.shape.rank > 1
-            and labels.shape[-1] != 1
-        ):
-            if labels.shape[-1] not in (None, count):
-                raise DataError(
-                    f"The dataset gives one-hot labels of {labels.shape[-1]} classes, but the "
-                    f"model has {count} outputs."
-                )
-            return images, labels, *rest
-        fits = tf.reduce_all((labels >= 0) & (labels < tf.cast(count, labels.dtype)))
-        message = f"DataError: A label is not in 0..{count - 1}, the model's classes.\nTraceback"
-        with tf.control_dependencies([tf.debugging.Assert(fits, [message])]):
-            return images, tf.identity(labels), *rest
 
-    return dataset.map(check)
+def _with_checked_labels(dataset: Any, spec: Any, count: int) -> Any:
+    if not (spec.dtype.is_integer or spec.dtype.is_floating):
+        raise DataError(
+            f"The dataset gives labels of type {spec.dtype.name}, expected integers or "
+            "one-hot rows."
+        )
+    if spec.shape.rank is not None and spec.shape.rank > 1 and spec.shape[-1] != 1:
+        if spec.shape[-1] not in (None, count):
+            raise DataError(
+                f"The dataset gives one-hot labels of {spec.shape[-1]} classes, but the "
+                f"model has {count} outputs."
+            )
+        return dataset
+
+    def check(labels: Pixels) -> Pixels:
+        if labels.min() < 0 or labels.max() >= count:
+            raise DataError(
+                f"The dataset's labels run from {labels.min()} to {labels.max()}, but the "
+                f"model has {count} classes: expected 0 to {count - 1}."
+            )
+        return labels
+
+    @tf.autograph.experimental.do_not_convert
+    def checked(images: Any, labels: Any, *rest: Any) -> Any:
+        same = tf.numpy_function(check, [labels], labels.dtype)
+        return images, tf.ensure_shape(same, labels.shape), *rest
+
+    return dataset.map(checked)
 
 
 def _check_dataset_names(

@@ -10,14 +10,13 @@ from PIL import Image
 
 from kerasresnet.classifier import Classifier, check_classifier
 from kerasresnet.decoding import (
-    SUFFIXES,
     Photo,
     Pixels,
     check_values,
     read_image,
 )
 from kerasresnet.errors import DataError
-from kerasresnet.images import ImageData
+from kerasresnet.images import ImageData, photos_below
 from kerasresnet.pipeline import data_errors, make_dataset
 
 Images: TypeAlias = Photo | ImageData | Sequence[Photo]
@@ -152,23 +151,6 @@ def gather(
     pixels = np.stack([_read(photo, image_size) for photo in photos])
     data = ImageData((), images=pixels, rows=np.arange(len(pixels)))
     return data, tuple(_source(photo, number) for number, photo in enumerate(photos))
-
-
-def photos_below(folder: Path) -> list[Path]:
-    """Returns the photos in a folder and below it, sorted; hidden ones left out."""
-    found = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES
-        and path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    )
-    if not found:
-        raise DataError(
-            f"There is no image in {folder}. Files ending in {', '.join(sorted(SUFFIXES))} "
-            "are read."
-        )
-    return found
 
 
 def _read(photo: Photo, image_size: tuple[int, int]) -> Pixels:

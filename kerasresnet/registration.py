@@ -1,7 +1,7 @@
 """Lets Keras find this library's classes without loading Keras.
 
 `keras.saving.load_model` knows only classes that were registered. They register
-themselves when `classifier` is imported, which has to happen as soon as Keras itself
+themselves when their modules are imported, which has to happen as soon as Keras itself
 is there, and not before: `import kerasresnet` must stay fast.
 """
 
@@ -12,7 +12,7 @@ from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import Any
 
-_REGISTERS = "kerasresnet.classifier"
+_REGISTERING = ("kerasresnet.losses", "kerasresnet.classifier")
 
 
 def register_with_keras(
@@ -25,7 +25,7 @@ def register_with_keras(
         finders: `sys.meta_path`.
     """
     if "keras" in modules:
-        import_module(_REGISTERS)
+        _register()
     else:
         finders.insert(0, _AfterKeras(finders))
 
@@ -49,7 +49,12 @@ class _AfterKeras(MetaPathFinder):
 
         def execute_and_register(module: ModuleType) -> None:
             execute(module)
-            import_module(_REGISTERS)
+            _register()
 
         spec.loader.exec_module = execute_and_register  # type: ignore[method-assign]
         return spec
+
+
+def _register() -> None:
+    for name in _REGISTERING:
+        import_module(name)

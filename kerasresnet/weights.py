@@ -67,7 +67,7 @@ def is_cached(backbone: str, *, include_top: bool = False) -> bool:
     return (cache_folder() / PINNED[backbone, include_top].name).is_file()
 
 
-def locate(
+def locate_weights(
     weights: str | Path | None, *, backbone: str, include_top: bool = False
 ) -> Path | None:
     """Finds the file that `weights` stands for, and downloads it if need be.
@@ -104,12 +104,12 @@ def locate(
     return path
 
 
-def assign(layers: Sequence[Any], path: Path) -> None:
+def assign_weights(layers: Sequence[Any], path: Path) -> None:
     """Gives layers the weights of a file, all of them or none.
 
     Args:
         layers: Keras layers. Layers of the file that are not among them are ignored.
-        path: A file from `locate`.
+        path: A file from `locate_weights`.
 
     Raises:
         WeightsError: If the file cannot be read, lacks a layer, or holds another shape.
@@ -165,11 +165,14 @@ def _imagenet(file: PinnedFile) -> Path:
             )
         return path
     try:
-        return Path(
-            keras.utils.get_file(
-                file.name, file.url, cache_subdir="models", file_hash=file.md5
-            )
+        downloaded = keras.utils.get_file(
+            file.name,
+            file.url,
+            cache_dir=str(path.parent.parent),
+            cache_subdir=path.parent.name,
+            file_hash=file.md5,
         )
+        return Path(downloaded)
     except Exception as error:  # Keras raises a bare Exception when a download fails
         raise WeightsError(
             f"The ImageNet weights are not on this machine and could not be downloaded. "

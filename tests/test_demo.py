@@ -1,0 +1,96 @@
+import numpy as np
+import pytest
+
+import kerasresnet as kr
+from kerasresnet import demo, runs
+from kerasresnet.decoding import read_image
+from kerasresnet.demo import draw_flowers, run_demo
+from kerasresnet.runs import RunSettings
+
+
+def bytes_below(folder):
+    return {
+        p.relative_to(folder): p.read_bytes() for p in sorted(folder.rglob("*.jpg"))
+    }
+
+
+def test_the_same_seed_draws_the_same_pixels_and_another_does_not(tmp_path):
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        draw_flowers(tmp_path / name, per_class=2, seed=seed)
+    assert bytes_below(tmp_path / "a") == bytes_below(tmp_path / "b")
+    assert bytes_below(tmp_path / "a") != bytes_below(tmp_path / "c")
+
+
+def test_more_photos_leave_the_first_ones_as_they_are(tmp_path):
+    draw_flowers(tmp_path / "few", per_class=2)
+    draw_flowers(tmp_path / "many", per_class=3)
+    few, many = bytes_below(tmp_path / "few"), bytes_below(tmp_path / "many")
+    assert few.items() <= many.items()
+
+
+def test_mean_colour_alone_does_not_tell_the_classes(tmp_path):
+    data = kr.ImageData.from_folder(draw_flowers(tmp_path, per_class=30))
+    means = np.stack([read_image(p).mean(axis=(0, 1)) for p in data.paths])
+    train, test = data.labels[::2], data.labels[1::2]
+    centres = np.stack([means[::2][train == k].mean(axis=0) for k in range(5)])
+    distances = np.linalg.norm(means[1::2][:, None] - centres, axis=-1)
+    assert np.mean(distances.argmin(axis=1) == test) < 0.6
+
+
+@pytest.fixture
+def quick(small, monkeypatch):
+    """The demo on the stand-in network, with few photos."""
+
+    def build(class_names, **settings):
+        settings.pop("weights")
+        return small(len(class_names), class_names=class_names, **settings)
+
+    def draw(folder, per_class, seed):
+        return draw_flowers(folder, per_class=5, seed=seed)
+
+    def settings(**chosen):
+        return RunSettings(
+            **{**chosen, "image_size": 32, "epochs": 1, "fine_tune_epochs": 1}
+        )
+
+    monkeypatch.setattr(runs, "build_classifier", build)
+    monkeypatch.setattr(demo, "draw_flowers", draw)
+    monkeypatch.setattr(demo, "RunSettings", settings)
+
+
+def run(folder, **settings):
+    said = []
+    run_demo(folder, say=said.append, verbose=0, **settings)
+    return "\n".join(said)
+
+
+def test_the_demo_says_every_step_and_leaves_the_figures(quick, tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "no weights"))
+    text = run(tmp_path / "demo")
+    steps = ["index", "check", "weights", "split", "train", "fine-tune", "evaluate", "predict", "results"]
+    positions = [
+        text.index(f"{step}:" if step != "predict" else "predict,") for step in steps
+    ]
+    assert positions == sorted(positions)
+    assert "weights: random. This network has never seen a photo" in text
+    assert "Figures: confusion.png, history.png, images.png, predictions.png" in text
+    assert (tmp_path / "demo" / "history.png").is_file()
+
+
+def test_the_demo_takes_cached_or_given_weights(quick, tmp_path, monkeypatch):
+    monkeypatch.setattr(demo, "is_cached", lambda backbone: True)
+    assert "weights: ImageNet, from Keras's cache" in run(tmp_path / "cached")
+    given = run(tmp_path / "given", weights="trunk.h5")
+    assert "weights: trunk.h5" in given
+    assert "random" not in given
+    assert "weights: random" in run(tmp_path / "random", weights="none")
+
+
+def test_the_demo_notices_a_model_that_answers_differently(
+    quick, tmp_path, monkeypatch
+):
+    answers = iter([["a"], ["b"]])
+    monkeypatch.setattr(demo, "predict", lambda *_, **__: next(answers))
+    monkeypatch.setattr(demo, "_say_predictions", lambda *_: None)
+    with pytest.raises(kr.ArtifactError, match="answers differently"):
+        run(tmp_path / "demo")

@@ -1,0 +1,102 @@
+import pytest
+import tensorflow as tf
+
+from kerasresnet import doctor
+from kerasresnet.weights import PINNED, cache_folder
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """A Linux machine whose GPU, driver and libraries the test decides."""
+
+    def build(gpus=(), driver=False, cuda_build=True, missing=()):
+        monkeypatch.setattr(doctor.sys, "platform", "linux")
+        monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: list(gpus))
+        monkeypatch.setattr(
+            doctor, "_opens", lambda library: driver and library not in missing
+        )
+        monkeypatch.setattr(tf.test, "is_built_with_cuda", lambda: cuda_build)
+
+    return build
+
+
+def test_the_findings_cover_versions_devices_and_weights(monkeypatch, tmp_path):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    found = doctor.examine()
+    assert found["keras"].startswith("3.")
+    assert "tensorflow" in found["backend"]
+    assert "cores" in found["cpu"]
+    assert found["weights cache"] == str(tmp_path / "models")
+    assert found["resnet50"] == f"{PINNED['resnet50', False].name} is not cached"
+
+
+def test_damaged_weights_in_the_cache_are_found(monkeypatch, tmp_path):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    cache_folder().mkdir()
+    (cache_folder() / PINNED["resnet50", True].name).write_bytes(b"half")
+    assert "is damaged" in doctor.examine()["resnet50 with head"]
+
+
+def test_a_seen_gpu_is_named(machine, monkeypatch):
+    device = tf.config.PhysicalDevice("/physical_device:GPU:0", "GPU")
+    machine(gpus=[device])
+    monkeypatch.setattr(
+        tf.config.experimental, "get_device_details", lambda _: {"device_name": "H100"}
+    )
+    assert doctor.gpu_state() == "TensorFlow sees 1: H100"
+
+
+@pytest.mark.parametrize(
+    ("state", "finding"),
+    [
+        ({}, "no NVIDIA driver"),
+        ({"driver": True, "cuda_build": False}, "this TensorFlow is a CPU build"),
+        ({"driver": True, "missing": ["libcudnn.so.9"]}, "cannot open libcudnn.so.9"),
+        ({"driver": True}, "may be too old for CUDA 12"),
+    ],
+)
+def test_what_keeps_a_gpu_away_is_named(machine, monkeypatch, state, finding):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    machine(**state)
+    assert finding in doctor.gpu_state()
+
+
+def test_a_hidden_gpu_is_named(machine, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    machine(driver=True)
+    assert "CUDA_VISIBLE_DEVICES='' hides its devices" in doctor.gpu_state()
+
+
+def test_other_systems_are_told_where_gpus_work(machine, monkeypatch):
+    machine()
+    monkeypatch.setattr(doctor.sys, "platform", "win32")
+    assert "WSL2" in doctor.gpu_state()
+
+
+def test_libraries_of_pip_packages_count_as_present(machine, monkeypatch, tmp_path):
+    machine(driver=True, missing=["libcudnn.so.9"])
+    library = tmp_path / "nvidia" / "cudnn" / "lib" / "libcudnn.so.9"
+    library.parent.mkdir(parents=True)
+    library.touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    assert doctor.missing_gpu_libraries() == []
+
+
+def test_a_package_that_is_not_installed_is_said(monkeypatch):
+    monkeypatch.setattr(doctor, "_PACKAGES", ("no-such-package",))
+    assert doctor.examine()["no-such-package"] == "not installed as a package"
+
+
+@pytest.mark.parametrize(
+    ("flags", "finding"),
+    [
+        ("flags: avx2 amx_bf16", "in hardware (amx_bf16)"),
+        ("flags: avx2", "no bfloat16"),
+        (None, "unknown on this system"),
+    ],
+)
+def test_bfloat16_is_read_from_the_cpu_flags(monkeypatch, tmp_path, flags, finding):
+    monkeypatch.setattr(doctor, "_CPU_INFO", tmp_path / "cpuinfo")
+    if flags is not None:
+        (tmp_path / "cpuinfo").write_text(flags)
+    assert finding in doctor.examine()["cpu"]

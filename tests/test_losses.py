@@ -1,0 +1,33 @@
+import keras
+import numpy as np
+import pytest
+
+from kerasresnet.losses import CrossEntropy, accuracy
+
+PROBABILITIES = np.array([[0.7, 0.2, 0.1], [0.3, 0.3, 0.4]], "float32")
+LABELS = np.array([0, 1])
+
+
+@pytest.mark.parametrize("labels", [LABELS, LABELS[:, None], np.eye(3)[LABELS]])
+def test_integer_and_one_hot_labels_give_the_same_loss_and_accuracy(labels):
+    expected = -np.log([0.7, 0.3]).mean()
+    assert float(CrossEntropy()(labels, PROBABILITIES)) == pytest.approx(expected)
+    np.testing.assert_array_equal(accuracy(labels, PROBABILITIES), [1.0, 0.0])
+
+
+def test_label_smoothing_equals_that_of_keras():
+    ours = CrossEntropy(label_smoothing=0.2)(LABELS, PROBABILITIES)
+    oracle = keras.losses.CategoricalCrossentropy(label_smoothing=0.2)
+    assert float(ours) == pytest.approx(float(oracle(np.eye(3)[LABELS], PROBABILITIES)))
+
+
+def test_the_loss_survives_serialization():
+    loss = CrossEntropy(label_smoothing=0.1)
+    again = keras.losses.deserialize(keras.losses.serialize(loss))
+    assert again.label_smoothing == 0.1
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.0])
+def test_label_smoothing_out_of_range_is_refused(value):
+    with pytest.raises(ValueError, match="label_smoothing must be"):
+        CrossEntropy(label_smoothing=value)

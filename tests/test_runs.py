@@ -1,0 +1,80 @@
+import csv
+import json
+
+import pytest
+from PIL import Image
+
+import kerasresnet as kr
+from kerasresnet import runs
+from kerasresnet.runs import RunSettings, empty_folder, new_folder, train_run
+
+SETTINGS = RunSettings(
+    weights=None,
+    image_size=32,
+    epochs=2,
+    fine_tune_epochs=1,
+    augment=True,
+    validation=0.4,
+)
+
+
+@pytest.fixture
+def finished(small, flowers, tmp_path, monkeypatch):
+    """A run on the stand-in network: folder, model, report and the lines said."""
+
+    def build(class_names, **settings):
+        return small(len(class_names), class_names=class_names, **settings)
+
+    monkeypatch.setattr(runs, "build_classifier", build)
+    said = []
+    model, report = train_run(flowers, tmp_path, SETTINGS, say=said.append, verbose=0)
+    return tmp_path, model, report, said
+
+
+def test_a_run_folder_holds_model_numbers_figures_and_settings(finished):
+    folder, model, report, said = finished
+    assert {path.name for path in folder.iterdir()} == {
+        "model.keras",
+        "settings.json",
+        "history.csv",
+        "report.txt",
+        "mistakes.csv",
+        "images.png",
+        "history.png",
+        "confusion.png",
+        "predictions.png",
+    }
+    for figure in folder.glob("*.png"):
+        Image.open(figure).verify()
+    assert said[0] == "split: 20 images to train on, 10 held out"
+    assert kr.load(folder / "model.keras").class_names == model.class_names
+    assert (folder / "report.txt").read_text("utf-8") == f"{report}\n"
+
+
+def test_the_files_of_a_run_agree_with_its_report(finished):
+    folder, _, report, _ = finished
+    with (folder / "mistakes.csv").open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["source"] for row in rows] == [m.source for m in report.mistakes]
+    with (folder / "history.csv").open(encoding="utf-8", newline="") as stream:
+        epochs = list(csv.DictReader(stream))
+    assert [row["epoch"] for row in epochs] == ["1", "2", "3"]
+    assert float(epochs[-1]["val_accuracy"]) == pytest.approx(report.accuracy)
+    record = json.loads((folder / "settings.json").read_text("utf-8"))
+    assert record["settings"]["fine_tune_epochs"] == 1
+    assert record["versions"]["kerasresnet"] == kr.__version__
+
+
+def test_new_folders_are_numbered(tmp_path):
+    names = [new_folder(tmp_path / "runs", "pets").name for _ in range(3)]
+    assert names == ["pets-1", "pets-2", "pets-3"]
+
+
+def test_a_folder_that_holds_anything_is_never_written_into(tmp_path):
+    assert empty_folder(tmp_path / "a" / "new").is_dir()
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.txt").write_text("dear")
+    with pytest.raises(kr.DataError, match="exists and is not empty"):
+        empty_folder(tmp_path / "full")
+    with pytest.raises(kr.DataError, match="exists and is not empty"):
+        empty_folder(tmp_path / "full" / "thesis.txt")

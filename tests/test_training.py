@@ -1,0 +1,233 @@
+import logging
+
+import keras
+import numpy as np
+import pytest
+
+import kerasresnet as kr
+from kerasresnet.decoding import read_image
+
+
+def as_arrays(data, size=(32, 32)):
+    images = np.stack([read_image(data.photo(i), size) for i in range(len(data))])
+    return images, np.asarray(data.labels)
+
+
+def test_folder_arrays_and_dataset_train_to_the_same_weights(small, flowers):
+    sources = [
+        flowers,
+        as_arrays(flowers),
+        kr.make_dataset(flowers, training=True, image_size=(32, 32), seed=4),
+    ]
+    models = [small(class_names=flowers.class_names) for _ in sources]
+    histories = [
+        kr.fit(model, source, epochs=2, seed=4)
+        for model, source in zip(models, sources, strict=True)
+    ]
+    for model, history in zip(models[1:], histories[1:], strict=True):
+        np.testing.assert_allclose(
+            history.history["loss"], histories[0].history["loss"]
+        )
+        np.testing.assert_allclose(
+            model.get_weights()[-1], models[0].get_weights()[-1], rtol=1e-5
+        )
+
+
+def test_one_hot_and_integer_labels_train_to_the_same_weights(small, pixels):
+    images, labels = pixels
+    integers, one_hot = small(), small()
+    kr.fit(integers, (images, labels), epochs=2)
+    kr.fit(one_hot, (images, np.eye(5)[labels]), epochs=2)
+    np.testing.assert_array_equal(integers.get_weights()[-1], one_hot.get_weights()[-1])
+
+
+def test_one_hot_datasets_train_too(small, pixels):
+    images, labels = pixels
+    data = kr.ImageData.from_arrays(images, labels)
+    rows = kr.make_dataset(data, image_size=(32, 32)).map(
+        lambda x, y: (x, keras.ops.one_hot(y, 5))
+    )
+    history = kr.fit(small(), rows, rows, epochs=1)
+    assert set(history.history) == {"accuracy", "loss", "val_accuracy", "val_loss"}
+
+
+def test_training_learns_the_drawn_flowers(small, flowers):
+    model = small()
+    history = kr.fine_tune(
+        model, flowers, from_stage="conv1", epochs=12, learning_rate=3e-3
+    )
+    assert history.history["loss"][-1] < 0.6 * history.history["loss"][0]
+    assert kr.evaluate(model, flowers).accuracy > 0.5
+
+
+def test_the_same_seed_gives_the_same_run_and_another_seed_does_not(small, flowers):
+    losses = [
+        kr.fit(
+            small(),
+            flowers,
+            epochs=2,
+            seed=seed,
+            augmentation=kr.Augmentation(),
+            batch_size=8,
+        ).history["loss"]
+        for seed in (0, 0, 1)
+    ]
+    assert losses[0] == losses[1]
+    assert losses[0] != losses[2]
+
+
+def test_plain_keras_compile_and_fit_work_as_on_any_model(small, flowers):
+    model = small()
+    dataset = kr.make_dataset(flowers, training=True, image_size=(32, 32))
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    history = model.fit(dataset, validation_data=dataset, epochs=1)
+    assert "val_accuracy" in history.history
+    assert len(model.evaluate(dataset)) == 2
+
+
+def test_a_model_without_names_takes_those_of_the_data(small, flowers, caplog):
+    model = small()
+    with caplog.at_level(logging.INFO, "kerasresnet"):
+        kr.fit(model, flowers, epochs=1)
+    assert model.class_names == flowers.class_names
+    assert "takes the data's class names: daisy, dandelion" in caplog.text
+
+
+def test_labels_follow_their_names_when_the_order_differs(
+    small, flower_folder, flowers
+):
+    names = flowers.class_names
+    reordered = kr.ImageData.from_folder(flower_folder, class_names=names[::-1])
+    one, other = small(class_names=names), small(class_names=names)
+    kr.fit(one, flowers, epochs=1, batch_size=30)
+    kr.fit(other, reordered, epochs=1, batch_size=30)
+    assert kr.evaluate(one, reordered).accuracy == kr.evaluate(one, flowers).accuracy
+    np.testing.assert_allclose(
+        one.get_weights()[-1], other.get_weights()[-1], rtol=1e-4, atol=1e-6
+    )
+
+
+def test_a_compiled_model_keeps_its_optimizer_and_its_rate(small, pixels):
+    model = small()
+    kr.compile_classifier(model, optimizer="sgd", learning_rate=0.02)
+    optimizer = model.optimizer
+    kr.fit(model, pixels, epochs=1)
+    assert model.optimizer is optimizer
+    assert float(optimizer.learning_rate) == pytest.approx(0.02)
+    kr.fit(model, pixels, epochs=1, learning_rate=0.005)
+    assert model.optimizer is optimizer
+    assert float(optimizer.learning_rate) == pytest.approx(0.005)
+
+
+def test_a_rate_replaces_a_schedule(small, pixels):
+    model = small()
+    schedule = keras.optimizers.schedules.CosineDecay(0.1, 100)
+    kr.compile_classifier(model, learning_rate=schedule)
+    kr.fit(model, pixels, epochs=1, learning_rate=0.005)
+    assert float(model.optimizer.learning_rate) == pytest.approx(0.005)
+
+
+def test_fine_tuning_starts_a_fresh_optimizer_of_the_same_kind(small, pixels):
+    model = small()
+    kr.compile_classifier(model, optimizer="sgd", label_smoothing=0.1)
+    kr.fit(model, pixels, epochs=2)
+    kr.fine_tune(model, pixels, epochs=1, learning_rate=0.003)
+    assert isinstance(model.optimizer, keras.optimizers.SGD)
+    assert int(model.optimizer.iterations) == 1
+    assert float(model.optimizer.learning_rate) == pytest.approx(0.003)
+    assert model.loss.label_smoothing == 0.1
+
+
+def test_an_optimizer_object_and_own_metrics_are_taken_as_they_are(small, pixels):
+    model = small()
+    optimizer = keras.optimizers.AdamW(0.01)
+    top = keras.metrics.SparseTopKCategoricalAccuracy(2, name="top_2")
+    kr.compile_classifier(model, optimizer=optimizer, metrics=[top])
+    assert model.optimizer is optimizer
+    assert "top_2" in kr.fit(model, pixels, epochs=1).history
+
+
+def test_callbacks_and_validation_work_as_in_keras(small, flowers):
+    train, held_out = flowers.split(0.4)
+    stop = keras.callbacks.EarlyStopping("val_loss", mode="min", patience=0)
+    history = kr.fit(
+        small(), train, held_out, epochs=50, learning_rate=1.0, callbacks=[stop]
+    )
+    assert isinstance(history, keras.callbacks.History)
+    assert len(history.history["val_loss"]) < 50
+
+
+@pytest.mark.parametrize("cache", ["auto", "memory", False])
+def test_the_cache_changes_nothing_but_the_time(small, flowers, cache):
+    oracle = kr.fit(small(), flowers, epochs=2)
+    history = kr.fit(small(), flowers, epochs=2, cache=cache)
+    assert history.history == oracle.history
+
+
+def test_bad_data_leaves_the_model_as_it_was(small, flowers, pixels):
+    model = small()
+    kr.fit(model, flowers, epochs=1)
+    before = [model.optimizer, model.class_names, *map(bytes, model.get_weights())]
+    flags = [layer.trainable for layer in model.layers]
+    with pytest.raises(kr.DataError, match=r"scaled to 0..1"):
+        kr.fine_tune(model, (pixels[0] / 255.0, pixels[1]))
+    after = [model.optimizer, model.class_names, *map(bytes, model.get_weights())]
+    assert after == before
+    assert [layer.trainable for layer in model.layers] == flags
+
+
+def test_an_unreadable_photo_stops_training_before_the_first_step(
+    small, flower_folder, tmp_path
+):
+    import shutil
+
+    shutil.copytree(flower_folder, tmp_path / "photos")
+    broken = tmp_path / "photos" / "roses" / "broken.jpg"
+    broken.write_bytes(b"not a photo")
+    data = kr.ImageData.from_folder(tmp_path / "photos")
+    model = small()
+    with pytest.raises(
+        kr.DataError, match=r"1 of 31 images cannot be read:\s+.*broken.jpg"
+    ):
+        kr.fit(model, data)
+    assert not model.compiled
+    with pytest.raises(kr.DataError, match=r"broken.jpg cannot be read"):
+        kr.fit(model, data, cache=False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"epochs": 0}, "epochs must be at least 1"),
+        ({"learning_rate": -1.0}, "learning_rate must be positive"),
+        ({"precision": "float16"}, "Unknown precision 'float16'"),
+        ({"precision": "bfloat16"}, r"set_dtype_policy\('mixed_bfloat16'\)"),
+        ({"batch_size": 0}, "batch_size must be at least 1"),
+        ({"cache": "disk"}, "cache must be"),
+        ({"augmentation": "strong"}, "augmentation must be an Augmentation"),
+    ],
+)
+def test_arguments_that_cannot_work_are_refused(small, pixels, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        kr.fit(small(), pixels, **arguments)
+
+
+def test_an_unknown_optimizer_names_the_nearest(small):
+    with pytest.raises(ValueError, match=r"'adm'.* Did you mean 'adam'"):
+        kr.compile_classifier(small(), optimizer="adm")
+
+
+def test_data_with_another_number_of_classes_is_refused(small, flowers):
+    with pytest.raises(kr.DataError, match=r"5 classes .* but the model has 4 outputs"):
+        kr.fit(small(4), flowers)
+
+
+def test_data_that_lacks_a_class_of_the_model_is_refused(small, flower_folder, flowers):
+    some = kr.ImageData.from_folder(flower_folder, class_names=["roses", "tulips"])
+    with pytest.raises(kr.DataError, match="no image of daisy, dandelion, sunflowers"):
+        kr.fit(small(class_names=flowers.class_names), some)
+
+
+def test_labels_beyond_the_outputs_are_refused(small, pixels):
+    with pytest.raises(kr.DataError, match="there are 3 classes: expected 0 to 2"):
+        kr.fit(small(3), pixels)
