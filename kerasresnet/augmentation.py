@@ -20,8 +20,8 @@ class Augmentation:
     Args:
         horizontal_flip: Whether half of the views are mirrored left to right.
         smallest_crop: Smallest share of the picture's area that a random crop keeps,
-            in (0, 1]. The crop keeps the aspect ratio within 3:4 and 4:3 and is
-            resized back. 1 turns cropping off.
+            in (0, 1]. The crop's aspect ratio differs from the picture's by at
+            most 3:4, and it is resized back. 1 turns cropping off.
         brightness: Largest shift, as a share of the full range 0..255.
         contrast: Largest relative change of contrast.
 
@@ -79,13 +79,14 @@ class Augmentation:
 
     def _crop(self, image: Any, seed: Any) -> Any:
         shape = tf.shape(image)
+        aspect = image.shape[1] / image.shape[0]
         whole = tf.constant([[[0.0, 0.0, 1.0, 1.0]]])
         begin, size, _ = tf.image.stateless_sample_distorted_bounding_box(
             shape,
             whole,
             seed,
             min_object_covered=0.0,
-            aspect_ratio_range=(3 / 4, 4 / 3),
+            aspect_ratio_range=(3 / 4 * aspect, 4 / 3 * aspect),
             area_range=(self.smallest_crop, 1.0),
         )
         cropped = tf.slice(image, begin, size)

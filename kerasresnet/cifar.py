@@ -1,6 +1,7 @@
 """The CIFAR-10 arrays: Keras's download, or a local copy in any usual layout."""
 
 import io
+import logging
 import pickle
 import tarfile
 from collections.abc import Callable
@@ -11,6 +12,8 @@ import numpy as np
 
 from kerasresnet.decoding import Pixels
 from kerasresnet.errors import DataError, unknown
+
+_log = logging.getLogger(__name__)
 
 Subset: TypeAlias = Literal["train", "test"]
 
@@ -50,11 +53,30 @@ def check_subset(subset: str) -> None:
 
 
 def class_folders(path: Path, subset: Subset) -> Path | None:
-    """Returns the folder whose sub-folders are the ten classes, if there is one."""
-    for folder in (path / subset, path):
-        if all((folder / name).is_dir() for name in CLASS_NAMES):
-            return folder
-    return None
+    """Returns the folder whose sub-folders are the ten classes, if there is one.
+
+    Args:
+        path: A folder that holds `train` and `test`, or the classes themselves.
+        subset: `"train"` or `"test"`.
+
+    Returns:
+        A folder, or None.
+
+    Raises:
+        DataError: If the path is the folder of the other subset.
+    """
+    if _holds_classes(path / subset):
+        return path / subset
+    if not _holds_classes(path):
+        return None
+    if path.name in _BATCHES and path.name != subset:
+        raise DataError(
+            f"{path} holds the {path.name} images, but the {subset} images are asked "
+            f"for. Pass path={str(path.parent)!r}, or {path.name!r} as the subset."
+        )
+    if path.name != subset:
+        _log.warning("%s is read whole: it has no train and test folders.", path)
+    return path
 
 
 def read_arrays(path: Path, subset: Subset) -> tuple[Pixels, Pixels]:
@@ -108,6 +130,10 @@ def download(subset: Subset) -> tuple[Pixels, Pixels]:
         ) from error
     images, labels = train if subset == "train" else test
     return images, labels.reshape(-1)
+
+
+def _holds_classes(folder: Path) -> bool:
+    return all((folder / name).is_dir() for name in CLASS_NAMES)
 
 
 def _from_npz(path: Path, subset: Subset) -> tuple[Pixels, Pixels]:

@@ -156,7 +156,7 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _predict(options: argparse.Namespace) -> None:
-    from kerasresnet.images import photos_below
+    from kerasresnet.folders import photos_below
 
     paths = [
         path

@@ -122,6 +122,10 @@ def _rgb_image(image: Image.Image) -> Image.Image:
         raise ValueError(
             f"{image.width} x {image.height} is more than {MAX_PIXELS:,} pixels"
         )
+    if image.mode == "F":
+        raise ValueError(
+            "floating-point images have no fixed range; save it with 8 bits"
+        )
     image = ImageOps.exif_transpose(image)
     if image.mode in _SIXTEEN_BIT:
         # `convert("RGB")` would clip 16-bit values at 255.

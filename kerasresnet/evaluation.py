@@ -9,14 +9,13 @@ from functools import cached_property
 import numpy as np
 
 from kerasresnet.classifier import Classifier, check_classifier
+from kerasresnet.datasets import data_errors, is_dataset
 from kerasresnet.decoding import Pixels
 from kerasresnet.errors import DataError
 from kerasresnet.pipeline import (
     Data,
     as_image_data,
-    data_errors,
     evaluation_batches,
-    is_dataset,
 )
 from kerasresnet.prediction import probabilities
 

@@ -3,7 +3,6 @@
 Names, paths and array rows only. No pixel is decoded here; see `decoding`.
 """
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,13 +20,12 @@ from kerasresnet.cifar import (
     download,
     read_arrays,
 )
-from kerasresnet.decoding import SUFFIXES, Pixels
+from kerasresnet.decoding import Pixels
 from kerasresnet.errors import DataError, listing
+from kerasresnet.folders import class_names_in, photos_in
 from kerasresnet.splits import part_sizes, proportional
 
 Labels: TypeAlias = np.ndarray[Any, np.dtype[np.int32]]
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -92,12 +90,12 @@ class ImageData:
         """
         root = Path(directory)
         names = (
-            _class_folders(root) if class_names is None else check_names(class_names)
+            class_names_in(root) if class_names is None else check_names(class_names)
         )
         paths: list[Path] = []
         labels: list[int] = []
         for label, name in enumerate(names):
-            found = _photos_in(root / name)
+            found = photos_in(root / name)
             paths += found
             labels += [label] * len(found)
         return cls(names, _frozen(labels), tuple(paths))
@@ -355,72 +353,7 @@ class ImageData:
         return self.labels
 
 
-def photos_below(folder: Path) -> list[Path]:
-    """Returns the photos in a folder and below it, sorted; hidden ones left out."""
-    found = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES
-        and path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    )
-    if not found:
-        raise DataError(
-            f"There is no image in {folder}. Files ending in {', '.join(sorted(SUFFIXES))} "
-            "are read."
-        )
-    return found
-
-
 def _frozen(labels: Sequence[int] | Pixels) -> Labels:
     array = np.array(labels, "int32")
     array.setflags(write=False)
     return array
-
-
-def _class_folders(root: Path) -> tuple[str, ...]:
-    if not root.is_dir():
-        state = "is a file" if root.exists() else "does not exist"
-        raise DataError(
-            f"{root} {state}. Expected a folder with one sub-folder for each class."
-        )
-    entries = [entry for entry in root.iterdir() if not entry.name.startswith(".")]
-    names = sorted(entry.name for entry in entries if entry.is_dir())
-    if names:
-        return tuple(names)
-    loose = [entry for entry in entries if entry.suffix.lower() in SUFFIXES]
-    found = f"{len(loose):,} images directly in it" if loose else "nothing to read"
-    raise DataError(
-        f"{root} has no sub-folder, but {found}. Put the images of each class into a "
-        f"sub-folder named after the class, such as {root / 'daisy'}."
-    )
-
-
-def _photos_in(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        raise DataError(f"There is no folder {folder} for the class {folder.name!r}.")
-    entries = sorted(
-        entry for entry in folder.iterdir() if not entry.name.startswith(".")
-    )
-    photos = [e for e in entries if e.is_file() and e.suffix.lower() in SUFFIXES]
-    others = [
-        e.name for e in entries if e.is_file() and e.suffix.lower() not in SUFFIXES
-    ]
-    nested = [e.name for e in entries if e.is_dir()]
-    if not photos:
-        hint = f" Its sub-folders are not read: {listing(nested)}." if nested else ""
-        raise DataError(
-            f"Class {folder.name!r} in {folder.parent} has no image.{hint} "
-            f"Files ending in {', '.join(sorted(SUFFIXES))} are read; class_names=[…] "
-            "chooses the classes."
-        )
-    if others:
-        _log.warning(
-            "%s: left out %d files of other kinds: %s",
-            folder,
-            len(others),
-            listing(others),
-        )
-    if nested:
-        _log.warning("%s: left out nested folders: %s", folder, listing(nested))
-    return photos

@@ -6,10 +6,8 @@ Evaluation keeps the order of the images and the last, smaller batch.
 
 import itertools
 import logging
-import re
-from collections.abc import Iterator, Sequence
+import math
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -17,7 +15,8 @@ import tensorflow as tf
 
 from kerasresnet.arrays import default_names
 from kerasresnet.augmentation import Augmentation
-from kerasresnet.decoding import Pixels, check_values, read_image
+from kerasresnet.datasets import checked_dataset, is_dataset
+from kerasresnet.decoding import Pixels, read_image
 from kerasresnet.errors import DataError, listing
 from kerasresnet.images import ImageData
 
@@ -98,7 +97,9 @@ def training_batches(
     cache: Cache,
     seed: int,
 ) -> Any:
-    """Makes the shuffled batches for a model; every photo is read before the first.
+    """Makes the shuffled batches for a model.
+
+    Photos that are kept in memory are all read before the first batch.
 
     Args:
         data: `ImageData`, a `tf.data.Dataset`, or a pair of arrays.
@@ -123,7 +124,7 @@ def training_batches(
                 "augmentation works on ImageData and arrays. A tf.data.Dataset has its order "
                 "fixed already: augment it yourself, after any cache."
             )
-        return _checked_dataset(data, class_names, image_size)
+        return checked_dataset(data, class_names, image_size)
     images = as_image_data(data, class_names)
     absent = [name for name, count in images.counts().items() if not count]
     if absent and images.paths is not None:
@@ -168,16 +169,11 @@ def evaluation_batches(
     """
     _check_arguments(batch_size)
     if is_dataset(data):
-        return _checked_dataset(data, class_names, image_size)
+        return checked_dataset(data, class_names, image_size)
     pixels = _PixelStore(as_image_data(data, class_names), image_size, cache)
     if cache is not False:
         pixels.fill()
     return _batches(pixels, batch_size=batch_size)
-
-
-def is_dataset(data: object) -> bool:
-    """Returns whether `data` is a `tf.data.Dataset`."""
-    return isinstance(data, tf.data.Dataset)
 
 
 def as_image_data(data: Data, class_names: tuple[str, ...]) -> ImageData:
@@ -214,18 +210,6 @@ def as_image_data(data: Data, class_names: tuple[str, ...]) -> ImageData:
     return data.with_class_names(class_names)
 
 
-@contextmanager
-def data_errors() -> Iterator[None]:
-    """Turns TensorFlow's report of an unreadable photo back into the `DataError`."""
-    try:
-        yield
-    except tf.errors.OpError as error:
-        found = re.search(r"DataError: (.*?)\s*\nTraceback", error.message, re.DOTALL)
-        if found is None:
-            raise
-        raise DataError(found.group(1)) from None
-
-
 def _check_arguments(
     batch_size: int, augmentation: Augmentation | None = None, seed: int = 0
 ) -> None:
@@ -253,42 +237,39 @@ class _PixelStore:
             )
         self.data = data
         self.size = (int(image_size[0]), int(image_size[1]))
-        in_array = data.images is not None
-        is_float = data.images is not None and data.images.dtype.kind == "f"
+        self._pool = ThreadPoolExecutor()
+        array = data.images
+        is_float = array is not None and array.dtype.kind == "f"
         self.dtype = np.dtype("float32" if is_float else "uint8")
-        if data.images is not None and data.images.shape[1:3] != self.size:
+        if array is not None and array.shape[1:3] != self.size:
             _log.info(
                 "Images of %d x %d are resized to %d x %d.",
-                *data.images.shape[1:3],
+                *array.shape[1:3],
                 *self.size,
             )
-        needed = len(data) * self.size[0] * self.size[1] * 3 * self.dtype.itemsize
-        keep = cache == "memory" or (cache == "auto" and needed <= _CACHE_BYTES)
-        ready = (
-            in_array
-            and data.images is not None
-            and data.images.shape[1:] == (*self.size, 3)
-        )
-        if cache == "auto" and not keep and not ready:
+        ready = array is not None and array.shape[1:] == (*self.size, 3)
+        shape = (len(data), *self.size, 3)
+        keep = not ready and self._is_kept(shape, cache)
+        self._kept = np.empty(shape, self.dtype) if keep else None
+        self._known = np.zeros(len(data), "bool")
+
+    def _is_kept(self, shape: tuple[int, ...], cache: Cache) -> bool:
+        needed = math.prod(shape) * self.dtype.itemsize
+        if cache == "auto" and needed > _CACHE_BYTES:
             _log.warning(
-                "%d images of %d x %d would take %.1f GB of memory: they are decoded again in "
-                "every epoch. cache='memory' keeps them.",
-                len(data),
-                *self.size,
+                "%d images of %d x %d would take %.1f GB of memory: they are decoded "
+                "again in every epoch. cache='memory' keeps them.",
+                *shape[:3],
                 needed / 1e9,
             )
-        self._kept = (
-            np.empty((len(data), *self.size, 3), self.dtype)
-            if keep and not ready
-            else None
-        )
-        self._known = np.zeros(len(data), "bool")
-        self._pool = ThreadPoolExecutor()
+            return False
+        return cache is not False
 
     def fill(self) -> None:
         """Decodes everything that will be kept; names every photo that fails."""
         if self._kept is None:
             return
+        _log.info("Reading %d images.", len(self.data))
         problems = [p for p in self._pool.map(self._try, range(len(self.data))) if p]
         if problems:
             rest = f"\n  and {len(problems) - 10:,} more" if len(problems) > 10 else ""
@@ -375,75 +356,3 @@ def _rows(count: int, *, seed: int, shuffled: bool) -> Any:
 
     rows = tf.data.Dataset.range(1).flat_map(epoch)
     return rows.apply(tf.data.experimental.assert_cardinality(count))
-
-
-def _checked_dataset(
-    dataset: Any, class_names: tuple[str, ...], image_size: tuple[int, int]
-) -> Any:
-    """Checks a dataset of the user's own: its form, its first batch, every label."""
-    spec = dataset.element_spec
-    if not isinstance(spec, tuple) or len(spec) < 2:
-        raise DataError(
-            "The dataset gives no labels. Expected batches of (images, labels)."
-        )
-    shape = spec[0].shape
-    if shape.rank not in (None, 4):
-        raise DataError(
-            f"The dataset gives images of shape {shape}, expected batches of shape "
-            f"(batch, {image_size[0]}, {image_size[1]}, 3). Call dataset.batch(32) first."
-        )
-    if shape.rank == 4 and not shape.is_compatible_with((None, *image_size, 3)):
-        raise DataError(
-            f"The dataset gives images of shape {tuple(shape[1:])}, but the model takes "
-            f"{(*image_size, 3)}. Resize them, or pass ImageData, which is resized here."
-        )
-    _check_dataset_names(getattr(dataset, "class_names", None), class_names)
-    first = next(iter(dataset), None)
-    if first is None:
-        raise DataError("The dataset is empty.")
-    images = np.asarray(first[0])
-    check_values(float(images.min()), float(images.max()), whole_set=True)
-    return _with_checked_labels(dataset, spec[1], len(class_names))
-
-
-def _with_checked_labels(dataset: Any, spec: Any, count: int) -> Any:
-    if not (spec.dtype.is_integer or spec.dtype.is_floating):
-        raise DataError(
-            f"The dataset gives labels of type {spec.dtype.name}, expected integers or "
-            "one-hot rows."
-        )
-    if spec.shape.rank is not None and spec.shape.rank > 1 and spec.shape[-1] != 1:
-        if spec.shape[-1] not in (None, count):
-            raise DataError(
-                f"The dataset gives one-hot labels of {spec.shape[-1]} classes, but the "
-                f"model has {count} outputs."
-            )
-        return dataset
-
-    def check(labels: Pixels) -> Pixels:
-        if labels.min() < 0 or labels.max() >= count:
-            raise DataError(
-                f"The dataset's labels run from {labels.min()} to {labels.max()}, but the "
-                f"model has {count} classes: expected 0 to {count - 1}."
-            )
-        return labels
-
-    @tf.autograph.experimental.do_not_convert
-    def checked(images: Any, labels: Any, *rest: Any) -> Any:
-        same = tf.numpy_function(check, [labels], labels.dtype)
-        return images, tf.ensure_shape(same, labels.shape), *rest
-
-    return dataset.map(checked)
-
-
-def _check_dataset_names(
-    found: Sequence[str] | None, class_names: tuple[str, ...]
-) -> None:
-    if found is None or class_names == default_names(len(class_names)):
-        return
-    if tuple(found) != class_names:
-        raise DataError(
-            f"The dataset's classes are {listing(found, 20)}, the model's are "
-            f"{listing(class_names, 20)}. Their order must be the same; ImageData is matched "
-            "by name."
-        )

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from kerasresnet.classifier import Classifier, check_classifier
+from kerasresnet.datasets import data_errors
 from kerasresnet.decoding import (
     Photo,
     Pixels,
@@ -16,8 +17,9 @@ from kerasresnet.decoding import (
     read_image,
 )
 from kerasresnet.errors import DataError
-from kerasresnet.images import ImageData, photos_below
-from kerasresnet.pipeline import data_errors, make_dataset
+from kerasresnet.folders import photos_below
+from kerasresnet.images import ImageData
+from kerasresnet.pipeline import make_dataset
 
 Images: TypeAlias = Photo | ImageData | Sequence[Photo]
 

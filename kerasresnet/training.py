@@ -10,6 +10,7 @@ import keras
 from kerasresnet.augmentation import Augmentation
 from kerasresnet.backbones import TrainableStage
 from kerasresnet.classifier import Classifier, check_classifier
+from kerasresnet.datasets import data_errors
 from kerasresnet.errors import listing, unknown
 from kerasresnet.freezing import recompile, set_trainable
 from kerasresnet.images import ImageData
@@ -17,7 +18,6 @@ from kerasresnet.losses import CrossEntropy, accuracy
 from kerasresnet.pipeline import (
     Cache,
     Data,
-    data_errors,
     evaluation_batches,
     training_batches,
 )

@@ -186,7 +186,9 @@ def test_load_says_what_is_wrong_with_a_path(tmp_path):
     (tmp_path / "model.keras").write_bytes(b"no zip")
     with pytest.raises(kr.ArtifactError, match=r"Pass the model.keras in it"):
         kr.load(tmp_path)
-    with pytest.raises(kr.ArtifactError, match=r"not a .keras file, or it is truncated"):
+    with pytest.raises(
+        kr.ArtifactError, match=r"not a .keras file, or it is truncated"
+    ):
         kr.load(tmp_path / "model.keras")
 
 

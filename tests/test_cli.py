@@ -46,7 +46,16 @@ def test_train_writes_a_run_and_says_where(
 
     monkeypatch.setattr(runs, "build_classifier", build)
     monkeypatch.chdir(tmp_path)
-    options = ["--weights", "none", "--image-size", "32", "--epochs", "1", "--fine-tune-epochs", "0"]
+    options = [
+        "--weights",
+        "none",
+        "--image-size",
+        "32",
+        "--epochs",
+        "1",
+        "--fine-tune-epochs",
+        "0",
+    ]
     assert cli.main(["train", str(flower_folder), *options]) == 0
     printed = capsys.readouterr().out
     assert "index: ImageData(30 images, 5 classes" in printed

@@ -67,7 +67,17 @@ def run(folder, **settings):
 def test_the_demo_says_every_step_and_leaves_the_figures(quick, tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "no weights"))
     text = run(tmp_path / "demo")
-    steps = ["index", "check", "weights", "split", "train", "fine-tune", "evaluate", "predict", "results"]
+    steps = [
+        "index",
+        "check",
+        "weights",
+        "split",
+        "train",
+        "fine-tune",
+        "evaluate",
+        "predict",
+        "results",
+    ]
     positions = [
         text.index(f"{step}:" if step != "predict" else "predict,") for step in steps
     ]

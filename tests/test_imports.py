@@ -11,7 +11,37 @@ import pytest
 import kerasresnet as kr
 
 PACKAGE = Path(kr.__file__).parent
-ORDER = ["_version", "registration", "errors", "decoding", "audit", "arrays", "splits", "cifar", "folders", "images", "augmentation", "pipeline", "weights", "losses", "backbones", "cutting", "freezing", "options", "classifier", "training", "prediction", "evaluation", "plots", "runs", "doctor", "demo", "arguments", "cli"]
+ORDER = [
+    "_version",
+    "registration",
+    "errors",
+    "decoding",
+    "audit",
+    "arrays",
+    "splits",
+    "cifar",
+    "folders",
+    "images",
+    "augmentation",
+    "datasets",
+    "pipeline",
+    "weights",
+    "losses",
+    "backbones",
+    "cutting",
+    "freezing",
+    "options",
+    "classifier",
+    "training",
+    "prediction",
+    "evaluation",
+    "plots",
+    "runs",
+    "doctor",
+    "demo",
+    "arguments",
+    "cli",
+]
 MODULES = sorted(
     path.stem for path in PACKAGE.glob("*.py") if not path.stem.startswith("__")
 )

@@ -157,9 +157,7 @@ def test_a_file_of_another_shape_names_the_layer(trained, tmp_path):
 
 def test_a_file_of_another_network_names_the_missing_layer(small, tmp_path):
     small().save_weights(tmp_path / "small.weights.h5")
-    with pytest.raises(
-        kr.WeightsError, match=r"has no layer|does not fit at layer"
-    ):
+    with pytest.raises(kr.WeightsError, match=r"has no layer|does not fit at layer"):
         kr.build_classifier(3, weights=tmp_path / "small.weights.h5", input_shape=SHAPE)
 
 

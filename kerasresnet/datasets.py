@@ -1,0 +1,112 @@
+"""A `tf.data.Dataset` of the user's own: what it must give, and how its errors read."""
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from kerasresnet.arrays import default_names
+from kerasresnet.decoding import Pixels, check_values
+from kerasresnet.errors import DataError, listing
+
+
+def is_dataset(data: object) -> bool:
+    """Returns whether `data` is a `tf.data.Dataset`."""
+    return isinstance(data, tf.data.Dataset)
+
+
+def checked_dataset(
+    dataset: Any, class_names: tuple[str, ...], image_size: tuple[int, int]
+) -> Any:
+    """Checks a dataset's form and its first batch now, and every label as it comes.
+
+    Args:
+        dataset: A `tf.data.Dataset` of batches.
+        class_names: The model's classes.
+        image_size: The model's height and width.
+
+    Returns:
+        A `tf.data.Dataset` of the same batches.
+
+    Raises:
+        DataError: If the batches do not fit the model.
+    """
+    spec = dataset.element_spec
+    if not isinstance(spec, tuple) or len(spec) < 2:
+        raise DataError(
+            "The dataset gives no labels. Expected batches of (images, labels)."
+        )
+    shape = spec[0].shape
+    if shape.rank not in (None, 4):
+        raise DataError(
+            f"The dataset gives images of shape {shape}, expected batches of shape "
+            f"(batch, {image_size[0]}, {image_size[1]}, 3). Call dataset.batch(32) first."
+        )
+    if shape.rank == 4 and not shape.is_compatible_with((None, *image_size, 3)):
+        raise DataError(
+            f"The dataset gives images of shape {tuple(shape[1:])}, but the model takes "
+            f"{(*image_size, 3)}. Resize them, or pass ImageData, which is resized here."
+        )
+    _check_names(getattr(dataset, "class_names", None), class_names)
+    first = next(iter(dataset), None)
+    if first is None:
+        raise DataError("The dataset is empty.")
+    images = np.asarray(first[0])
+    check_values(float(images.min()), float(images.max()), whole_set=True)
+    return _with_checked_labels(dataset, spec[1], len(class_names))
+
+
+def _with_checked_labels(dataset: Any, spec: Any, count: int) -> Any:
+    if not (spec.dtype.is_integer or spec.dtype.is_floating):
+        raise DataError(
+            f"The dataset gives labels of type {spec.dtype.name}, expected integers or "
+            "one-hot rows."
+        )
+    if spec.shape.rank is not None and spec.shape.rank > 1 and spec.shape[-1] != 1:
+        if spec.shape[-1] not in (None, count):
+            raise DataError(
+                f"The dataset gives one-hot labels of {spec.shape[-1]} classes, but the "
+                f"model has {count} outputs."
+            )
+        return dataset
+
+    def check(labels: Pixels) -> Pixels:
+        if labels.min() < 0 or labels.max() >= count:
+            raise DataError(
+                f"The dataset's labels run from {labels.min()} to {labels.max()}, but the "
+                f"model has {count} classes: expected 0 to {count - 1}."
+            )
+        return labels
+
+    @tf.autograph.experimental.do_not_convert
+    def checked(images: Any, labels: Any, *rest: Any) -> Any:
+        same = tf.numpy_function(check, [labels], labels.dtype)
+        return images, tf.ensure_shape(same, labels.shape), *rest
+
+    return dataset.map(checked)
+
+
+def _check_names(found: Sequence[str] | None, class_names: tuple[str, ...]) -> None:
+    if found is None or class_names == default_names(len(class_names)):
+        return
+    if tuple(found) != class_names:
+        raise DataError(
+            f"The dataset's classes are {listing(found, 20)}, the model's are "
+            f"{listing(class_names, 20)}. Their order must be the same; ImageData is matched "
+            "by name."
+        )
+
+
+@contextmanager
+def data_errors() -> Iterator[None]:
+    """Turns TensorFlow's report of an unreadable photo back into the `DataError`."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        found = re.search(r"DataError: (.*?)\s*\nTraceback", error.message, re.DOTALL)
+        if found is None:
+            raise
+        raise DataError(found.group(1)) from None

@@ -1,0 +1,263 @@
+"""Every kind of file and array becomes the same RGB pixels, or an error naming it."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import kerasresnet as kr
+from kerasresnet import decoding
+from kerasresnet.decoding import SUFFIXES, check_values, describe, read_image
+
+
+@pytest.fixture
+def picture():
+    return np.random.default_rng(0).integers(0, 256, (24, 20, 3), "uint8")
+
+
+def encoded(image, kind="PNG", **settings):
+    stream = io.BytesIO()
+    image = Image.fromarray(image) if isinstance(image, np.ndarray) else image
+    image.save(stream, kind, **settings)
+    return stream.getvalue()
+
+
+# What becomes of a file ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF"])
+def test_pixels_survive_a_lossless_file(picture, kind, tmp_path):
+    path = tmp_path / "photo"
+    path.write_bytes(encoded(picture, kind))
+    np.testing.assert_array_equal(read_image(path), picture)
+
+
+def test_path_text_bytes_pillow_image_and_array_give_the_same_pixels(picture, tmp_path):
+    path = tmp_path / "photo.png"
+    path.write_bytes(encoded(picture))
+    for photo in (path, str(path), path.read_bytes(), Image.fromarray(picture)):
+        read = read_image(photo, (16, 10))
+        np.testing.assert_array_equal(read, read_image(picture, (16, 10)))
+
+
+def test_every_suffix_that_is_listed_belongs_to_a_format_that_pillow_reads():
+    Image.init()
+    readable = {s for s, kind in Image.EXTENSION.items() if kind in Image.OPEN}
+    assert readable >= SUFFIXES
+
+
+UPRIGHT = {
+    1: lambda a: a,
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.transpose(1, 0, 2),
+    6: lambda a: np.rot90(a, -1),
+    7: lambda a: np.rot90(a, 2).transpose(1, 0, 2),
+    8: lambda a: np.rot90(a),
+}
+
+
+@pytest.mark.parametrize("orientation", UPRIGHT)
+def test_photos_are_turned_upright(picture, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    read = read_image(encoded(picture, exif=exif))
+    np.testing.assert_array_equal(read, UPRIGHT[orientation](picture))
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr"])
+@pytest.mark.parametrize("level", [0, 255])
+def test_black_and_white_are_themselves_in_every_mode(mode, level):
+    image = Image.new("RGB", (4, 3), (level,) * 3).convert(mode)
+    expected = np.full((3, 4, 3), level, "uint8")
+    np.testing.assert_array_equal(read_image(image), expected)
+
+
+def test_cmyk_files_are_read_in_their_true_colours():
+    red = encoded(Image.new("CMYK", (4, 3), (0, 255, 255, 0)), "TIFF")
+    np.testing.assert_array_equal(read_image(red)[0, 0], [255, 0, 0])
+
+
+def test_transparent_pixels_show_white():
+    value, alpha = np.meshgrid(np.arange(256), np.arange(256))
+    rgba = np.stack([value, value[::-1], value * 0, alpha], -1).astype("uint8")
+    share = rgba[..., 3:] / 255
+    expected = np.rint(rgba[..., :3] * share + 255 * (1 - share))
+    np.testing.assert_array_equal(read_image(encoded(rgba)), expected)
+
+
+def test_a_transparent_palette_colour_shows_white(picture):
+    image = Image.fromarray(picture).convert("P", palette=Image.Palette.ADAPTIVE)
+    colour = int(np.asarray(image)[0, 0])
+    hidden = np.asarray(image) == colour
+    read = read_image(encoded(image, transparency=colour))
+    expected = np.where(hidden[..., None], 255, np.asarray(image.convert("RGB")))
+    np.testing.assert_array_equal(read, expected)
+    assert not hidden.all()
+
+
+def test_sixteen_bits_are_scaled_to_eight_instead_of_clipped():
+    levels = np.arange(0, 65536, 64, dtype="uint16").reshape(32, 32)
+    read = read_image(encoded(levels))
+    np.testing.assert_array_equal(read, np.repeat(levels[..., None] // 256, 3, -1))
+
+
+def test_the_first_picture_of_an_animation_is_read(picture):
+    still = Image.new("RGB", (20, 24), "red")
+    moving = encoded(still, "GIF", save_all=True, append_images=[still.rotate(90)])
+    np.testing.assert_array_equal(read_image(moving), np.asarray(still))
+
+
+# Resizing ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [(7, 5), (24, 20), (50, 31)])
+def test_resizing_is_pillows_antialiased_bilinear(picture, size):
+    oracle = Image.fromarray(picture).resize(size[::-1], Image.Resampling.BILINEAR)
+    np.testing.assert_array_equal(read_image(encoded(picture), size), oracle)
+
+
+def test_float_pixels_are_resized_as_bytes_are_without_rounding(picture):
+    read = read_image(picture.astype("float64"), (7, 5))
+    assert read.dtype == np.float32
+    np.testing.assert_allclose(read, read_image(picture, (7, 5)), atol=1)
+
+
+def test_a_size_that_fits_changes_nothing(picture):
+    np.testing.assert_array_equal(read_image(picture, (24, 20)), picture)
+
+
+# Arrays ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_an_array_is_read_as_the_same_picture_in_a_file_is(channels):
+    rng = np.random.default_rng(1)
+    array = rng.integers(0, 256, (9, 8, channels), "uint8")
+    file = encoded(array[..., 0] if channels == 1 else array)
+    np.testing.assert_array_equal(read_image(array), read_image(file))
+
+
+@pytest.mark.parametrize("shape", [(9, 8), (9, 8, 1), (9, 8, 3), (9, 8, 4)])
+def test_the_number_type_of_an_array_makes_no_difference(shape):
+    array = np.random.default_rng(1).integers(0, 256, shape, "uint8")
+    for dtype in ("int64", "uint16", "float32", "float64"):
+        read = read_image(array.astype(dtype))
+        assert read.dtype == ("float32" if dtype.startswith("float") else "uint8")
+        np.testing.assert_allclose(read, read_image(array), atol=0.5)
+
+
+def test_what_is_read_from_an_array_is_a_copy(picture):
+    read = read_image(picture)
+    read[:] = 0
+    assert picture.any()
+
+
+@pytest.mark.parametrize("shape", [(3, 9, 8), (9,), (2, 9, 8, 3), (9, 8, 2), (0, 8, 3)])
+def test_an_array_that_is_no_picture_is_refused(shape):
+    with pytest.raises(kr.DataError, match=r"expected \(H, W, 3\)"):
+        read_image(np.zeros(shape, "uint8"))
+
+
+@pytest.mark.parametrize("dtype", ["bool", "complex64", "U1", "object"])
+def test_an_array_that_holds_no_numbers_is_refused(dtype):
+    with pytest.raises(kr.DataError, match=r"expected numbers in 0\.\.255"):
+        read_image(np.zeros((9, 8, 3), dtype))
+
+
+# Values ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [-1, 256, np.inf, -np.inf])
+def test_values_outside_0_to_255_are_refused(picture, value):
+    array = picture.astype("float32")
+    array[3, 3, 1] = value
+    with pytest.raises(kr.DataError, match=r"expected 0\.\.255\. Pass RGB"):
+        read_image(array)
+
+
+def test_missing_values_are_refused(picture):
+    array = picture.astype("float32")
+    array[3, 3, 1] = np.nan
+    with pytest.raises(kr.DataError, match="contain NaN"):
+        read_image(array)
+
+
+def test_one_photo_may_be_black_but_a_whole_set_was_scaled_to_0_1():
+    check_values(0, 1, whole_set=False)
+    check_values(0, 1.01, whole_set=True)
+    with pytest.raises(kr.DataError, match="from 0 to 1: these images were scaled"):
+        check_values(0, 1, whole_set=True)
+
+
+# Photos that cannot be read ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "the file is empty"),
+        (b"no image", "it is not an image in a known format"),
+        (encoded(np.zeros((50, 50, 3), "uint8"), "BMP")[:900], "truncated"),
+    ],
+)
+def test_an_unreadable_file_is_named_with_its_reason(content, reason, tmp_path):
+    path = tmp_path / "tulip 1.jpg"
+    path.write_bytes(content)
+    with pytest.raises(kr.DataError, match=reason) as caught:
+        read_image(path)
+    assert str(caught.value).startswith(f"{path} cannot be read: ")
+
+
+def test_an_absent_file_and_a_folder_are_told_apart(tmp_path):
+    with pytest.raises(kr.DataError, match=r"a\.jpg cannot be .* there is no such"):
+        read_image(tmp_path / "a.jpg")
+    with pytest.raises(kr.DataError, match="cannot be read: it is a folder"):
+        read_image(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP"])
+def test_a_file_cut_anywhere_is_a_data_error_or_a_picture(picture, kind):
+    whole = encoded(picture, kind)
+    for length in range(0, len(whole), 11):
+        try:
+            shape = read_image(whole[:length]).shape
+        except kr.DataError as error:
+            assert str(error).startswith(f"An image of {length:,} bytes")  # noqa: PT017
+        else:
+            assert shape == picture.shape
+
+
+def test_a_header_that_asks_for_too_many_pixels_is_refused(tmp_path, monkeypatch):
+    path = tmp_path / "bomb.png"
+    Image.new("RGB", (20, 10)).save(path)
+    monkeypatch.setattr(decoding, "MAX_PIXELS", 200)
+    assert read_image(path).shape == (10, 20, 3)
+    monkeypatch.setattr(decoding, "MAX_PIXELS", 199)
+    with pytest.raises(kr.DataError, match=r"bomb\.png .* 20 x 10 is more than 199"):
+        read_image(path)
+
+
+def test_pillows_own_limit_is_a_data_error_too(tmp_path, monkeypatch):
+    path = tmp_path / "bomb.png"
+    Image.new("RGB", (20, 10)).save(path)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50)
+    with pytest.raises(kr.DataError, match=r"bomb\.png cannot be read"):
+        read_image(path)
+
+
+def test_a_pillow_image_that_fails_late_is_named(picture, tmp_path):
+    path = tmp_path / "late.bmp"
+    path.write_bytes(encoded(picture, "BMP")[:900])
+    with Image.open(path) as image, pytest.raises(kr.DataError, match=r"late\.bmp"):
+        read_image(image)
+
+
+def test_every_photo_has_a_name_in_messages(picture):
+    assert describe("a/b.jpg") == str(Path("a/b.jpg"))
+    assert describe(b"x" * 1234) == "An image of 1,234 bytes"
+    assert describe(Image.new("L", (2, 2))) == "A PIL image of mode L"
+    assert describe(picture) == "An array of shape (24, 20, 3)"
