@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from kerasresnet.errors import DataError as DataError
     from kerasresnet.errors import KerasResNetError as KerasResNetError
     from kerasresnet.errors import WeightsError as WeightsError
+    from kerasresnet.evaluation import ClassScore as ClassScore
+    from kerasresnet.evaluation import Mistake as Mistake
     from kerasresnet.evaluation import Report as Report
     from kerasresnet.evaluation import evaluate as evaluate
     from kerasresnet.freezing import set_trainable as set_trainable
@@ -43,10 +45,12 @@ _HOME = {
     "ArtifactError": "errors",
     "Audit": "audit",
     "Augmentation": "augmentation",
+    "ClassScore": "evaluation",
     "Classifier": "classifier",
     "DataError": "errors",
     "ImageData": "images",
     "KerasResNetError": "errors",
+    "Mistake": "evaluation",
     "Prediction": "prediction",
     "Report": "evaluation",
     "STAGES": "backbones",
@@ -73,10 +77,12 @@ __all__ = [
     "ArtifactError",
     "Audit",
     "Augmentation",
+    "ClassScore",
     "Classifier",
     "DataError",
     "ImageData",
     "KerasResNetError",
+    "Mistake",
     "Prediction",
     "Report",
     "WeightsError",
