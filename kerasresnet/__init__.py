@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from kerasresnet._version import __version__
-from kerasresnet.registration import register_with_keras
+from kerasresnet.registration import register, register_with_keras
 
 if TYPE_CHECKING:
     from kerasresnet.audit import Audit as Audit
@@ -110,6 +110,8 @@ if not TYPE_CHECKING:  # hidden from type checkers, which would accept any name
         if name not in _HOME:
             raise AttributeError(f"module 'kerasresnet' has no attribute {name!r}")
         value = getattr(import_module(f"kerasresnet.{_HOME[name]}"), name)
+        if "keras" in sys.modules:
+            register(sys.modules)
         globals()[name] = value
         return value
 

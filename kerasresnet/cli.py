@@ -156,12 +156,12 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _predict(options: argparse.Namespace) -> None:
-    from kerasresnet.folders import photos_below
+    from kerasresnet.images import ImageData
 
     paths = [
         path
         for given in options.photos
-        for path in (photos_below(given) if given.is_dir() else [given])
+        for path in ImageData.from_paths(given).paths or ()
     ]
     _load_engine()
     from kerasresnet.classifier import imagenet_classifier, load

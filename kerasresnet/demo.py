@@ -64,7 +64,7 @@ def run_demo(
     say(f"check: {'every image can be read' if audit.ok else audit}")
     chosen = _choose_weights(weights, say)
     settings = RunSettings(
-        weights=chosen, image_size=64, epochs=5, fine_tune_epochs=4, seed=seed
+        weights=chosen, image_size=64, epochs=4, fine_tune_epochs=6, seed=seed
     )
     model, report = train_run(data, folder, settings, say=say, verbose=verbose)
     say(f"\n{report}\n")

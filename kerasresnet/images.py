@@ -22,7 +22,7 @@ from kerasresnet.cifar import (
 )
 from kerasresnet.decoding import Pixels
 from kerasresnet.errors import DataError, listing
-from kerasresnet.folders import class_names_in, photos_in
+from kerasresnet.folders import class_names_in, photos_below, photos_in
 from kerasresnet.splits import part_sizes, proportional
 
 Labels: TypeAlias = np.ndarray[Any, np.dtype[np.int32]]
@@ -140,15 +140,27 @@ class ImageData:
         return cls(names, _frozen(numbers), None, images, rows)
 
     @classmethod
-    def from_paths(cls, paths: Sequence[str | Path]) -> "ImageData":
-        """Lists unlabelled photos, in the order given.
+    def from_paths(cls, paths: str | Path | Sequence[str | Path]) -> "ImageData":
+        """Lists unlabelled photos, for prediction.
 
         Args:
-            paths: Paths of photo files.
+            paths: A photo, a folder (every photo in it and below it, sorted; hidden ones
+                left out), or photo files in the order wanted.
 
         Returns:
             An `ImageData` without labels.
+
+        Raises:
+            DataError: If a folder holds no photo.
+
+        Example:
+
+        >>> kr.ImageData.from_paths("flower_photos/daisy").take(3)
+        ImageData(3 images, unlabelled)
         """
+        if isinstance(paths, str | Path):
+            path = Path(paths)
+            return cls((), None, tuple(photos_below(path) if path.is_dir() else [path]))
         return cls((), None, tuple(Path(path) for path in paths))
 
     @classmethod

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from kerasresnet.decoding import read_image
@@ -85,7 +86,8 @@ def plot_history(*histories: Any) -> Figure:
         for start in np.cumsum(lengths)[:-1]:
             axis.axvline(start + 0.5, color=_GRAY, linestyle=":", label="next stage")
         axis.set(title=name.replace("_", " "), xlabel="epoch")
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.set_xlim(0.5, len(epochs) + 0.5)
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         if "accuracy" in name:
             axis.yaxis.set_major_formatter(PercentFormatter(1.0))
         axis.grid(alpha=0.3)
@@ -148,7 +150,9 @@ def plot_confusion(report: Report) -> Figure:
     size = len(report.class_names)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = min(max(3.6, 1.6 + 0.55 * size), 14.0)
-    figure = _Figure(figsize=(side + 1.0, side), layout="constrained")
+    # The default margin cuts the label of the left axis.
+    margins = ConstrainedLayoutEngine(w_pad=0.15, h_pad=0.1)
+    figure = _Figure(figsize=(side + 1.2, side), layout=margins)
     axis = figure.subplots()
     picture = axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     font = 10 if size <= _NUMBERS_IN_CELLS else max(3.0, 260 / size)

@@ -17,7 +17,6 @@ from kerasresnet.decoding import (
     read_image,
 )
 from kerasresnet.errors import DataError
-from kerasresnet.folders import photos_below
 from kerasresnet.images import ImageData
 from kerasresnet.pipeline import make_dataset
 
@@ -139,8 +138,7 @@ def gather(
         data = ImageData.from_arrays(images)
         return data, data.sources
     if isinstance(images, str | Path):
-        path = Path(images)
-        data = ImageData.from_paths(photos_below(path) if path.is_dir() else [path])
+        data = ImageData.from_paths(images)
         return data, data.sources
     single = isinstance(images, bytes | Image.Image | np.ndarray)
     photos: list[Photo] = [images] if single else list(images)  # type: ignore[list-item, arg-type]

@@ -12,6 +12,7 @@ from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import Any
 
+_PREFIX = "kerasresnet."
 _REGISTERING = ("kerasresnet.losses", "kerasresnet.classifier")
 
 
@@ -25,15 +26,35 @@ def register_with_keras(
         finders: `sys.meta_path`.
     """
     if "keras" in modules:
-        _register()
+        register(modules)
     else:
-        finders.insert(0, _AfterKeras(finders))
+        finders.insert(0, _AfterKeras(modules, finders))
+
+
+def register(modules: MutableMapping[str, ModuleType]) -> None:
+    """Registers the classes, unless one of our own modules is half imported.
+
+    In that case it was that module which imported Keras. The package calls again when
+    the import is through.
+
+    Args:
+        modules: `sys.modules`.
+    """
+    ours = [module for name, module in modules.items() if name.startswith(_PREFIX)]
+    if not any(getattr(module.__spec__, "_initializing", False) for module in ours):
+        for name in _REGISTERING:
+            import_module(name)
 
 
 class _AfterKeras(MetaPathFinder):
     """Waits for `import keras`, once."""
 
-    def __init__(self, finders: MutableSequence[Any]) -> None:
+    def __init__(
+        self,
+        modules: MutableMapping[str, ModuleType],
+        finders: MutableSequence[Any],
+    ) -> None:
+        self._modules = modules
         self._finders = finders
 
     def find_spec(
@@ -49,12 +70,7 @@ class _AfterKeras(MetaPathFinder):
 
         def execute_and_register(module: ModuleType) -> None:
             execute(module)
-            _register()
+            register(self._modules)
 
         spec.loader.exec_module = execute_and_register  # type: ignore[method-assign]
         return spec
-
-
-def _register() -> None:
-    for name in _REGISTERING:
-        import_module(name)

@@ -165,6 +165,7 @@ def _imagenet(file: PinnedFile) -> Path:
             )
         return path
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         downloaded = keras.utils.get_file(
             file.name,
             file.url,
@@ -229,6 +230,11 @@ def _by_position(found: Arrays, layers: Sequence[Any]) -> Arrays:
 
 
 def _check_fits(layer: Any, found: Arrays, path: Path) -> None:
+    if layer.name not in found and layer.name == "predictions":
+        raise WeightsError(
+            f"{path} holds no classification head. imagenet_classifier needs a file with "
+            "the 1000-class head; build_classifier takes this one."
+        )
     if layer.name not in found:
         raise WeightsError(
             f"{path} has no layer {layer.name!r}; its layers are "

@@ -35,13 +35,10 @@ def _small_graph(images):
     return x
 
 
-@pytest.fixture(autouse=True)
-def _small_backbone(monkeypatch):
-    small = backbones.Backbone(_small_graph, smallest=16)
-    monkeypatch.setitem(backbones.BACKBONES, "small", small)
+backbones.BACKBONES["small"] = backbones.Backbone(_small_graph, smallest=16)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def small():
     """Builds a `Classifier` on the stand-in, 32 px, five classes."""
 

@@ -87,13 +87,20 @@ def test_the_demo_says_every_step_and_leaves_the_figures(quick, tmp_path, monkey
     assert (tmp_path / "demo" / "history.png").is_file()
 
 
-def test_the_demo_takes_cached_or_given_weights(quick, tmp_path, monkeypatch):
-    monkeypatch.setattr(demo, "is_cached", lambda backbone: True)
-    assert "weights: ImageNet, from Keras's cache" in run(tmp_path / "cached")
-    given = run(tmp_path / "given", weights="trunk.h5")
-    assert "weights: trunk.h5" in given
-    assert "random" not in given
-    assert "weights: random" in run(tmp_path / "random", weights="none")
+@pytest.mark.parametrize(
+    ("given", "cached", "chosen", "said"),
+    [
+        (None, True, "imagenet", "weights: ImageNet, from Keras's cache"),
+        (None, False, None, "weights: random"),
+        ("none", True, None, "weights: random"),
+        ("trunk.h5", True, "trunk.h5", "weights: trunk.h5"),
+    ],
+)
+def test_the_demo_says_which_weights_it_takes(monkeypatch, given, cached, chosen, said):
+    monkeypatch.setattr(demo, "is_cached", lambda backbone: cached)
+    lines = []
+    assert demo._choose_weights(given, lines.append) == chosen
+    assert lines[0].startswith(said)
 
 
 def test_the_demo_notices_a_model_that_answers_differently(

@@ -15,19 +15,26 @@ LOADS = (
 )
 
 
-@pytest.fixture
-def saved(tmp_path):
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
     # The stand-in backbone is unknown to another process, so a real one is saved.
     model = kr.build_classifier(
         class_names=["cat", "dog"], weights=None, input_shape=(32, 32, 3)
     )
     kr.compile_classifier(model)
-    model.save(tmp_path / "pets.keras")
-    return tmp_path / "pets.keras"
+    path = tmp_path_factory.mktemp("saved") / "pets.keras"
+    model.save(path)
+    return path
 
 
 @pytest.mark.parametrize(
-    "imports", ["import kerasresnet, keras", "import keras, kerasresnet"]
+    "imports",
+    [
+        "import kerasresnet, keras",
+        "import keras, kerasresnet",
+        # Here a module below `classifier` is the one that imports Keras.
+        "import kerasresnet; kerasresnet.set_trainable; import keras",
+    ],
 )
 def test_plain_keras_loads_a_classifier_after_import_kerasresnet(imports, saved):
     answer = subprocess.run(

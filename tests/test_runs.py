@@ -18,17 +18,20 @@ SETTINGS = RunSettings(
 )
 
 
-@pytest.fixture
-def finished(small, flowers, tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def finished(small, flower_folder, tmp_path_factory):
     """A run on the stand-in network: folder, model, report and the lines said."""
 
     def build(class_names, **settings):
         return small(len(class_names), class_names=class_names, **settings)
 
-    monkeypatch.setattr(runs, "build_classifier", build)
+    folder = tmp_path_factory.mktemp("run")
     said = []
-    model, report = train_run(flowers, tmp_path, SETTINGS, say=said.append, verbose=0)
-    return tmp_path, model, report, said
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runs, "build_classifier", build)
+        data = kr.ImageData.from_folder(flower_folder)
+        model, report = train_run(data, folder, SETTINGS, say=said.append, verbose=0)
+    return folder, model, report, said
 
 
 def test_a_run_folder_holds_model_numbers_figures_and_settings(finished):
