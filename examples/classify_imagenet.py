@@ -31,7 +31,7 @@ def main(arguments=None):
 
     photos = [Path(photo) for photo in options.data]
     if len(photos) == 1 and photos[0].is_dir():
-        photos = sorted(photos[0].glob("[!.]*.*"))
+        photos = list(kr.ImageData.from_paths(photos[0]).paths)
     predictions = kr.predict(model, photos[: options.limit], top=3)
     for prediction in predictions:
         print(f"\n{prediction.source}")
