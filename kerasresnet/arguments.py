@@ -1,21 +1,24 @@
-"""What the command line accepts: every command, its arguments and their defaults."""
+"""What the command line accepts: every command, its arguments, ranges and defaults.
+
+Checked here, before Keras is loaded, so that a wrong argument is answered at once.
+"""
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from kerasresnet._version import __version__
 
-_WEIGHTS_HELP = (
-    "'imagenet', 'none' for random weights, or a file (default: %(default)s)"
-)
+_STAGES = ("conv1", "conv2", "conv3", "conv4", "conv5")
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Returns the parser of the whole command line."""
     parser = argparse.ArgumentParser(
         prog="kerasresnet",
-        description="Transfer learning with ResNet in Keras: from a folder of photos to a classifier.",
+        description="Transfer learning with ResNet in Keras: from a folder of photos to "
+        "a classifier.",
     )
     parser.set_defaults(command=None)
     parser.add_argument(
@@ -36,20 +39,16 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _add_demo(commands: Any) -> None:
     demo = commands.add_parser("demo", help="do the main job on a set of drawn flowers")
-    demo.add_argument(
-        "--out",
-        type=Path,
-        metavar="DIR",
-        help="an empty folder for the results (default: kerasresnet-demo-1, -2, …)",
+    _add_folder(
+        demo, "an empty folder for the results (default: kerasresnet-demo-1, …)"
     )
     demo.add_argument(
         "--weights",
         metavar="W",
-        help="a weights file, or 'none' (default: ImageNet weights if they are cached, else random)",
+        help="a weights file, or 'none' (default: ImageNet weights if they are cached, "
+        "else random)",
     )
-    demo.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="default: %(default)s"
-    )
+    _add(demo, "--seed", 0, "N", _whole(0), "")
     demo.set_defaults(command="demo")
 
 
@@ -57,93 +56,44 @@ def _add_train(commands: Any) -> None:
     train = commands.add_parser(
         "train", help="train a classifier on a folder of photos"
     )
+    _add_photos(train)
+    _add_folder(train, "an empty folder for the results (default: runs/NAME-1, …)")
     train.add_argument(
-        "directory",
-        type=Path,
-        metavar="DIR",
-        help="one sub-folder of photos for each class",
+        "--weights",
+        default="imagenet",
+        metavar="W",
+        help="'imagenet', 'none' for random weights, or a file (default: imagenet)",
     )
-    train.add_argument(
-        "--out",
-        type=Path,
-        metavar="DIR",
-        help="an empty folder for the results (default: runs/NAME-1, -2, …)",
+    _add(train, "--image-size", 224, "PX", _whole(32), "height and width")
+    _add(
+        train, "--validation", 0.2, "SHARE", _share(above=0), "held out for the report"
     )
-    train.add_argument("--weights", default="imagenet", metavar="W", help=_WEIGHTS_HELP)
-    train.add_argument(
-        "--image-size",
-        type=int,
-        default=224,
-        metavar="PX",
-        help="height and width (default: %(default)s)",
-    )
-    train.add_argument(
-        "--validation",
-        type=float,
-        default=0.2,
-        metavar="SHARE",
-        help="held out for the report (default: %(default)s)",
-    )
-    train.add_argument(
-        "--epochs",
-        type=int,
-        default=10,
-        metavar="N",
-        help="for the head (default: %(default)s)",
-    )
-    train.add_argument(
-        "--fine-tune-epochs",
-        type=int,
-        default=5,
-        metavar="N",
-        help="from --from-stage onwards; 0: none (default: %(default)s)",
-    )
+    _add(train, "--epochs", 10, "N", _whole(1), "for the head")
+    _add(train, "--fine-tune-epochs", 5, "N", _whole(0), "0: no fine-tuning")
     train.add_argument(
         "--from-stage",
         default="conv5",
-        metavar="STAGE",
-        help="first stage to fine-tune, conv1 to conv5 (default: %(default)s)",
+        choices=_STAGES,
+        help="first stage to fine-tune (default: conv5)",
     )
-    train.add_argument(
-        "--batch-size", type=int, default=32, metavar="N", help="default: %(default)s"
-    )
-    train.add_argument(
-        "--learning-rate",
-        type=float,
-        default=1e-3,
-        metavar="LR",
-        help="for the head (default: %(default)s)",
-    )
-    train.add_argument(
-        "--fine-tune-rate",
-        type=float,
-        default=1e-4,
-        metavar="LR",
-        help="for fine-tuning (default: %(default)s)",
-    )
+    _add(train, "--batch-size", 32, "N", _whole(1), "")
+    _add(train, "--learning-rate", 1e-3, "LR", _share(above=0), "for the head")
+    _add(train, "--fine-tune-rate", 1e-4, "LR", _share(above=0), "for fine-tuning")
     train.add_argument(
         "--hidden-units",
-        type=int,
+        type=_whole(1),
         nargs="*",
         default=(),
         metavar="N",
         help="Dense layers before the last one (default: none)",
     )
-    train.add_argument(
-        "--dropout",
-        type=float,
-        default=0.0,
-        metavar="SHARE",
-        help="before each Dense layer (default: %(default)s)",
-    )
+    _add(train, "--dropout", 0.0, "SHARE", _share(), "before each Dense layer")
     train.add_argument(
         "--augment",
         action="store_true",
         help="vary the training photos: flip, crop, brightness, contrast",
     )
-    train.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="default: %(default)s"
-    )
+    _add(train, "--seed", 0, "N", _whole(0), "")
     train.set_defaults(command="train")
 
 
@@ -152,21 +102,9 @@ def _add_evaluate(commands: Any) -> None:
         "evaluate", help="score a model on a folder of labelled photos"
     )
     evaluate.add_argument("model", metavar="MODEL", help="a model.keras file")
-    evaluate.add_argument(
-        "directory",
-        type=Path,
-        metavar="DIR",
-        help="one sub-folder of photos for each class",
-    )
-    evaluate.add_argument(
-        "--out",
-        type=Path,
-        metavar="DIR",
-        help="also write report and figures into this folder",
-    )
-    evaluate.add_argument(
-        "--batch-size", type=int, default=32, metavar="N", help="default: %(default)s"
-    )
+    _add_photos(evaluate)
+    _add_folder(evaluate, "also write report and figures into this empty folder")
+    _add(evaluate, "--batch-size", 32, "N", _whole(1), "")
     evaluate.set_defaults(command="evaluate")
 
 
@@ -176,20 +114,68 @@ def _add_predict(commands: Any) -> None:
         "model", metavar="MODEL", help="a model.keras file, or 'imagenet'"
     )
     predict.add_argument("photos", nargs="+", type=Path, metavar="FILE_OR_DIR")
-    predict.add_argument(
-        "--top",
-        type=int,
-        default=3,
-        metavar="K",
-        help="classes to name (default: %(default)s)",
-    )
+    _add(predict, "--top", 3, "K", _whole(1), "classes to name")
     predict.add_argument(
         "--output",
         choices=("table", "csv", "jsonl"),
         default="table",
-        help="default: %(default)s",
+        help="form of the answer (default: table)",
     )
-    predict.add_argument(
-        "--batch-size", type=int, default=32, metavar="N", help="default: %(default)s"
-    )
+    _add(predict, "--batch-size", 32, "N", _whole(1), "")
     predict.set_defaults(command="predict")
+
+
+def _add_photos(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "directory",
+        type=Path,
+        metavar="DIR",
+        help="one sub-folder of photos for each class",
+    )
+
+
+def _add_folder(parser: argparse.ArgumentParser, text: str) -> None:
+    parser.add_argument("--out", type=Path, metavar="DIR", help=text)
+
+
+def _add(
+    parser: argparse.ArgumentParser,
+    name: str,
+    default: float,
+    metavar: str,
+    check: Callable[[str], float],
+    text: str,
+) -> None:
+    shown = f"{text} (default: {default:g})".strip()
+    parser.add_argument(name, type=check, default=default, metavar=metavar, help=shown)
+
+
+def _whole(least: int) -> Callable[[str], int]:
+    def check(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = least - 1
+        if value < least:
+            raise argparse.ArgumentTypeError(
+                f"expected a whole number of at least {least}, received {text!r}"
+            )
+        return value
+
+    return check
+
+
+def _share(above: float | None = None) -> Callable[[str], float]:
+    def check(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = -1.0
+        if not 0 <= value < 1 or value == above:
+            least = "above 0" if above == 0 else "at least 0"
+            raise argparse.ArgumentTypeError(
+                f"expected a number {least} and below 1, received {text!r}"
+            )
+        return value
+
+    return check

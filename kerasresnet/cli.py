@@ -48,7 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         _COMMANDS[options.command](options)
     except (KerasResNetError, ValueError, OSError) as error:
-        print(f"kerasresnet: error: {error}", file=sys.stderr)
+        # One line, so that the last line of a log tells the reason.
+        print(f"kerasresnet: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("kerasresnet: stopped", file=sys.stderr)

@@ -7,7 +7,9 @@ Evaluation keeps the order of the images and the last, smaller batch.
 import itertools
 import logging
 import math
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from numbers import Integral
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -127,6 +129,11 @@ def training_batches(
         return checked_dataset(data, class_names, image_size)
     images = as_image_data(data, class_names)
     absent = [name for name, count in images.counts().items() if not count]
+    if len(absent) == len(images.class_names) - 1:
+        raise DataError(
+            f"All {len(images):,} training images are of one class; a classifier needs "
+            "images of at least two."
+        )
     if absent and images.paths is not None:
         raise DataError(
             f"The training data has no image of {listing(absent)}, which the model is to tell. "
@@ -236,7 +243,7 @@ class _PixelStore:
                 f"cache must be 'auto', 'memory' or False, received {cache!r}."
             )
         self.data = data
-        self.size = (int(image_size[0]), int(image_size[1]))
+        self.size = _checked_size(image_size)
         self._pool = ThreadPoolExecutor()
         array = data.images
         is_float = array is not None and array.dtype.kind == "f"
@@ -301,6 +308,17 @@ class _PixelStore:
             self._kept[index] = image
             self._known[index] = True
         return image
+
+
+def _checked_size(image_size: Any) -> tuple[int, int]:
+    size = tuple(image_size) if isinstance(image_size, Iterable) else (image_size,)
+    if len(size) != 2 or any(
+        not isinstance(side, Integral) or side < 1 for side in size
+    ):
+        raise ValueError(
+            f"image_size must be (height, width) in px, received {image_size!r}."
+        )
+    return int(size[0]), int(size[1])
 
 
 def _batches(

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -114,6 +115,11 @@ def train_run(
         hidden_units=settings.hidden_units,
         dropout=settings.dropout,
     )
+    trained = sum(math.prod(weight.shape) for weight in model.trainable_weights)
+    say(
+        f"build: ResNet50 for {settings.image_size} px, {model.count_params():,} parameters, "
+        f"{trained:,} of them in the head"
+    )
     shared: dict[str, Any] = {
         "batch_size": settings.batch_size,
         "augmentation": Augmentation() if settings.augment else None,
@@ -149,6 +155,7 @@ def train_run(
     say("evaluate: the held-out images")
     report = evaluate(model, held_out, batch_size=settings.batch_size)
     model.save(folder / "model.keras")
+    say(f"save: {folder / 'model.keras'}")
     _write_settings(folder / "settings.json", settings, data)
     _write_history(folder / "history.csv", histories)
     write_report(folder, report)

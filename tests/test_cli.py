@@ -185,6 +185,32 @@ def test_only_the_notes_of_the_start_are_kept_off_the_screen(capfd):
     assert capfd.readouterr().err == "real trouble\n"
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--epochs 0",
+        "--epochs x",
+        "--fine-tune-epochs -1",
+        "--validation 0",
+        "--validation 1.5",
+        "--dropout 1",
+        "--learning-rate nan",
+        "--image-size 20",
+        "--from-stage conv9",
+        "--hidden-units 0",
+    ],
+)
+def test_numbers_out_of_range_are_wrong_usage(words, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["train", "photos", *words.split()])
+    assert stopped.value.code == 2
+    assert words.split()[0] in capsys.readouterr().err
+
+
+def test_the_stages_of_the_command_line_are_those_of_the_network():
+    assert kr.STAGES[:-1] == arguments._STAGES
+
+
 def test_defaults_of_the_command_line_are_those_of_the_run():
     options = arguments.build_parser().parse_args(["train", "photos"])
     settings = runs.RunSettings()

@@ -72,9 +72,11 @@ def test_the_demo_says_every_step_and_leaves_the_figures(quick, tmp_path, monkey
         "check",
         "weights",
         "split",
+        "build",
         "train",
         "fine-tune",
         "evaluate",
+        "save",
         "predict",
         "results",
     ]

@@ -238,6 +238,18 @@ def test_an_unknown_cache_is_refused(numbered, cache):
         kr.make_dataset(numbered, cache=cache)
 
 
+@pytest.mark.parametrize("size", [224, (224,), (0, 8), (8, 8, 3), (8.5, 8)])
+def test_an_image_size_that_is_no_pair_is_refused(numbered, size):
+    with pytest.raises(ValueError, match=r"image_size must be \(height, width\) in px"):
+        kr.make_dataset(numbered, image_size=size)
+
+
+def test_training_on_one_class_alone_is_refused(numbered):
+    images = np.zeros((3, 8, 8, 3), "uint8") + 9
+    with pytest.raises(kr.DataError, match="images are of one class"):
+        for_training((images, [2, 2, 2]))
+
+
 def test_no_images_are_refused():
     with pytest.raises(kr.DataError, match="The data has no image"):
         kr.make_dataset(kr.ImageData.from_paths([]))

@@ -50,6 +50,7 @@ def test_a_run_folder_holds_model_numbers_figures_and_settings(finished):
     for figure in folder.glob("*.png"):
         Image.open(figure).verify()
     assert said[0] == "split: 20 images to train on, 10 held out"
+    assert said[1].startswith("build: ResNet50 for 32 px, ")
     assert kr.load(folder / "model.keras").class_names == model.class_names
     assert (folder / "report.txt").read_text("utf-8") == f"{report}\n"
 
