@@ -47,6 +47,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     try:
         _COMMANDS[options.command](options)
+    except BrokenPipeError:
+        # The reader, such as `head`, has enough; Python would complain once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 1
     except (KerasResNetError, ValueError, OSError) as error:
         # One line, so that the last line of a log tells the reason.
         print(f"kerasresnet: error: {' '.join(str(error).split())}", file=sys.stderr)

@@ -56,3 +56,13 @@ def test_a_model_trained_in_one_process_answers_the_same_in_another(
     assert second.stdout.split()[0] == source == str(photo)
     for name_and_share in answers.split(", "):
         assert all(word in second.stdout for word in name_and_share.split())
+
+
+def test_a_reader_that_has_enough_is_no_error():
+    code = "import sys; from kerasresnet.cli import main; sys.exit(main(['doctor']))"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    process.stdout.close()
+    _, errors = process.communicate()
+    assert errors == b""
