@@ -16,7 +16,7 @@ older ones log with, is gone: `wandb.integration.keras.WandbMetricsLogger` is it
 All layers at 224 px are slow without a GPU: a few images per second on two cores.
 Quick:  python examples/cifar10_upsampled.py --limit 32 --epochs 1
 More to see on a CPU:  add `--upsample-to 64 --limit 300`
-With W&B:  pip install 'kerasresnet[wandb]', then add `--wandb` (WANDB_MODE=online uploads)
+With W&B:  pip install '.[wandb]', then add `--wandb` (WANDB_MODE=online uploads)
 """
 
 import argparse
@@ -74,7 +74,7 @@ def wandb_callbacks(options):
         from wandb.integration.keras import WandbMetricsLogger
     except ImportError as error:
         raise SystemExit(
-            "--wandb needs Weights & Biases: pip install 'kerasresnet[wandb]'"
+            "--wandb needs Weights & Biases: pip install '.[wandb]'"
         ) from error
     os.environ.setdefault("WANDB_MODE", "offline")
     config = {key: str(value) for key, value in vars(options).items()}

@@ -4,6 +4,7 @@ Checked here, before Keras is loaded, so that a wrong argument is answered at on
 """
 
 import argparse
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,12 @@ def _add_train(commands: Any) -> None:
     )
     _add(train, "--image-size", 224, "PX", _whole(32), "height and width")
     _add(
-        train, "--validation", 0.2, "SHARE", _share(above=0), "held out for the report"
+        train,
+        "--validation",
+        0.2,
+        "SHARE",
+        _positive(below=1),
+        "held out for the report",
     )
     _add(train, "--epochs", 10, "N", _whole(1), "for the head")
     _add(train, "--fine-tune-epochs", 5, "N", _whole(0), "0: no fine-tuning")
@@ -77,8 +83,8 @@ def _add_train(commands: Any) -> None:
         help="first stage to fine-tune (default: conv5)",
     )
     _add(train, "--batch-size", 32, "N", _whole(1), "")
-    _add(train, "--learning-rate", 1e-3, "LR", _share(above=0), "for the head")
-    _add(train, "--fine-tune-rate", 1e-4, "LR", _share(above=0), "for fine-tuning")
+    _add(train, "--learning-rate", 1e-3, "LR", _positive(), "for the head")
+    _add(train, "--fine-tune-rate", 1e-4, "LR", _positive(), "for fine-tuning")
     train.add_argument(
         "--hidden-units",
         type=_whole(1),
@@ -87,7 +93,7 @@ def _add_train(commands: Any) -> None:
         metavar="N",
         help="Dense layers before the last one (default: none)",
     )
-    _add(train, "--dropout", 0.0, "SHARE", _share(), "before each Dense layer")
+    _add(train, "--dropout", 0.0, "SHARE", _share, "before each Dense layer")
     train.add_argument(
         "--augment",
         action="store_true",
@@ -113,7 +119,7 @@ def _add_predict(commands: Any) -> None:
     predict.add_argument(
         "model", metavar="MODEL", help="a model.keras file, or 'imagenet'"
     )
-    predict.add_argument("photos", nargs="+", type=Path, metavar="FILE_OR_DIR")
+    predict.add_argument("photos", nargs="+", type=_path, metavar="FILE_OR_DIR")
     _add(predict, "--top", 3, "K", _whole(1), "classes to name")
     predict.add_argument(
         "--output",
@@ -128,7 +134,7 @@ def _add_predict(commands: Any) -> None:
 def _add_photos(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "directory",
-        type=Path,
+        type=_path,
         metavar="DIR",
         help="one sub-folder of photos for each class",
     )
@@ -150,32 +156,46 @@ def _add(
     parser.add_argument(name, type=check, default=default, metavar=metavar, help=shown)
 
 
+def _path(text: str) -> Path:
+    if not text:
+        raise _expected("a path", text)
+    return Path(text)
+
+
 def _whole(least: int) -> Callable[[str], int]:
     def check(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            value = least - 1
-        if value < least:
-            raise argparse.ArgumentTypeError(
-                f"expected a whole number of at least {least}, received {text!r}"
-            )
-        return value
+        value = _parsed(int, text)
+        if not value >= least:
+            raise _expected(f"a whole number of at least {least}", text)
+        return int(value)
 
     return check
 
 
-def _share(above: float | None = None) -> Callable[[str], float]:
+def _positive(below: float = math.inf) -> Callable[[str], float]:
     def check(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = -1.0
-        if not 0 <= value < 1 or value == above:
-            least = "above 0" if above == 0 else "at least 0"
-            raise argparse.ArgumentTypeError(
-                f"expected a number {least} and below 1, received {text!r}"
-            )
+        value = _parsed(float, text)
+        if not 0 < value < below:
+            limit = "" if below == math.inf else f" and below {below:g}"
+            raise _expected(f"a number above 0{limit}", text)
         return value
 
     return check
+
+
+def _share(text: str) -> float:
+    value = _parsed(float, text)
+    if not 0 <= value < 1:
+        raise _expected("a number of at least 0 and below 1", text)
+    return value
+
+
+def _parsed(kind: type[int] | type[float], text: str) -> float:
+    try:
+        return kind(text)
+    except ValueError:
+        return math.nan
+
+
+def _expected(what: str, text: str) -> argparse.ArgumentTypeError:
+    return argparse.ArgumentTypeError(f"expected {what}, received {text!r}")

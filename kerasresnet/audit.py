@@ -23,14 +23,16 @@ class Audit:
     `print(audit)` shows a summary; `audit.ok` says whether training could start.
 
     Args:
-        counts: Number of images of each class, by class name.
+        counts: Number of images of each class, by class name; empty if unlabelled.
         unreadable: Pairs of source and reason for each image that cannot be read.
         small: Sources of images with a side under 32 px.
+        unlabelled: Number of images, if they have no labels.
     """
 
     counts: dict[str, int]
     unreadable: tuple[tuple[str, str], ...] = ()
     small: tuple[str, ...] = ()
+    unlabelled: int = 0
 
     @property
     def ok(self) -> bool:
@@ -38,8 +40,9 @@ class Audit:
         return not self.unreadable
 
     def __str__(self) -> str:
-        total = sum(self.counts.values())
-        lines = [f"{total:,} images in {len(self.counts)} classes"]
+        lines = [f"{sum(self.counts.values()):,} images in {len(self.counts)} classes"]
+        if self.unlabelled:
+            lines = [f"{self.unlabelled:,} images, unlabelled"]
         width = max((len(name) for name in self.counts), default=0)
         shown = sorted(self.counts.items(), key=lambda item: -item[1])[: 2 * _SHOWN]
         lines += [f"  {name:<{width}}  {count:>6,}" for name, count in shown]
@@ -83,6 +86,7 @@ def inspect(
         seen = list(pool.map(look, photos))
     pairs = list(zip(sources, seen, strict=True))
     return Audit(
+        unlabelled=0 if counts else len(photos),
         counts=counts,
         unreadable=tuple((source, reason) for source, (_, reason) in pairs if reason),
         small=tuple(

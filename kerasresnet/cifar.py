@@ -74,8 +74,11 @@ def class_folders(path: Path, subset: Subset) -> Path | None:
             f"{path} holds the {path.name} images, but the {subset} images are asked "
             f"for. Pass path={str(path.parent)!r}, or {path.name!r} as the subset."
         )
-    if path.name != subset:
-        _log.warning("%s is read whole: it has no train and test folders.", path)
+    if subset == "test" and path.name != "test":
+        raise DataError(
+            f"{path} has no folders train and test, so its images are read as train. "
+            "Put the classes of each subset below train and test."
+        )
     return path
 
 

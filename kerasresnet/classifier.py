@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import resources
@@ -10,7 +11,7 @@ from typing import Any, Literal, TypeAlias, cast
 
 import keras
 
-from kerasresnet.arrays import check_names, default_names
+from kerasresnet.arrays import check_names
 from kerasresnet.backbones import (
     POOLINGS,
     check_backbone,
@@ -20,6 +21,9 @@ from kerasresnet.backbones import (
 )
 from kerasresnet.errors import ArtifactError
 from kerasresnet.freezing import apply_plan, plan, set_trainable
+
+# Imported to be registered: compiled models are saved with them.
+from kerasresnet.losses import Accuracy, CrossEntropy  # noqa: F401
 from kerasresnet.options import check_head, check_sizes, resolve_names
 from kerasresnet.weights import assign_weights, locate_weights
 
@@ -42,10 +46,11 @@ class Classifier(keras.Model):
         hidden_units: Widths of the Dense layers before the last one.
         dropout: Share of values dropped before each Dense layer, in [0, 1).
         pooling: `"avg"` or `"max"`, over the last feature map.
+        named: Whether `class_names` are names, or just stand for numbers.
         name: Name of the model.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all that the graph is rebuilt from
         self,
         class_names: Sequence[str],
         *,
@@ -55,6 +60,7 @@ class Classifier(keras.Model):
         hidden_units: Sequence[int] = (),
         dropout: float = 0.0,
         pooling: Pooling = "avg",
+        named: bool = True,
         name: str = "classifier",
     ) -> None:
         height, width, _ = input_shape
@@ -66,7 +72,8 @@ class Classifier(keras.Model):
         outputs = _head(features, len(class_names), hidden_units, dropout, pooling)
         super().__init__(inputs=images, outputs=outputs, name=name)
         self._class_names = tuple(class_names)
-        self._trained_plan: tuple[str, ...] | None = None
+        self._named = named
+        self._planned: tuple[int, tuple[str, ...]] | None = None
         self._builder = {
             "backbone": backbone,
             "input_shape": list(input_shape),
@@ -89,11 +96,12 @@ class Classifier(keras.Model):
                 f"The model has {len(self._class_names)} outputs, received {len(checked)} names."
             )
         self._class_names = checked
+        self._named = True
 
     @property
     def named(self) -> bool:
-        """Whether the classes have names of their own, not just `"0"`, `"1"`, …."""
-        return self.class_names != default_names(len(self.class_names))
+        """Whether the classes were given names, and not just a number."""
+        return bool(self._named)
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -102,8 +110,10 @@ class Classifier(keras.Model):
 
     @property
     def stale(self) -> bool:
-        """Whether `.trainable` was changed since the training function was made."""
-        return self.train_function is not None and self._trained_plan != plan(self)
+        """Whether `.trainable` was changed since the optimizer was put to work."""
+        if self._planned is None or self._planned[0] != id(self.optimizer):
+            return False
+        return self._planned[1] != plan(self)
 
     def make_train_function(self, force: bool = False) -> Any:
         """Makes Keras's training function; refuses one made for other flags.
@@ -124,13 +134,25 @@ class Classifier(keras.Model):
                 "with the old flags. Call model.compile(...) again; kr.set_trainable does so "
                 "by itself."
             )
-        self._trained_plan = plan(self)
+        self._planned = (id(self.optimizer), plan(self))
         return super().make_train_function(force=force)
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Compiles as the saved model was; Keras calls it when it loads one.
+
+        Args:
+            config: What `get_compile_config` returned.
+        """
+        super().compile_from_config(config)
+        # Keras builds the optimizer here, for the weights that are trained now.
+        if self.optimizer is not None:
+            self._planned = (id(self.optimizer), plan(self))
 
     def get_config(self) -> dict[str, Any]:
         """Returns the builder's arguments, the names, the flags and the dtype policy."""
         return {
             "class_names": list(self.class_names),
+            "named": self.named,
             **self._builder,
             "name": self.name,
             "trained_layers": list(plan(self)),
@@ -218,6 +240,7 @@ def build_classifier(  # noqa: PLR0913 - the public contract
         hidden_units=hidden_units,
         dropout=dropout,
         pooling=pooling,
+        named=class_names is not None,
     )
     if path is not None:
         assign_weights(_backbone_layers(model), path)
@@ -297,6 +320,12 @@ def load(path: str | Path) -> Classifier:
     try:
         return cast("Classifier", keras.saving.load_model(file))
     except Exception as error:  # Keras raises many kinds for a damaged file
+        if "Could not locate" in str(error):
+            raise ArtifactError(
+                f"{file} was compiled with a loss or metric that this process does not know. "
+                "Decorate it with @keras.saving.register_keras_serializable() and import it "
+                f"first. Keras says: {str(error).partition(' Make sure')[0]}"
+            ) from error
         raise ArtifactError(
             f"{file} is damaged and cannot be loaded: {error}"
         ) from error
@@ -362,13 +391,21 @@ def _check_artifact(file: Path) -> None:
         raise ArtifactError(f"There is no file {file}.")
     try:
         with zipfile.ZipFile(file) as archive:
-            name = json.loads(archive.read("config.json")).get("registered_name")
-    except (zipfile.BadZipFile, KeyError, ValueError, OSError) as error:
+            name = json.loads(archive.read("config.json"))["registered_name"]
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        KeyError,
+        TypeError,
+        ValueError,
+        OSError,
+    ) as error:
         raise ArtifactError(
             f"{file} is not a .keras file, or it is truncated: {error}."
         ) from error
     if name != "kerasresnet>Classifier":
         raise ArtifactError(
-            f"{file} is a Keras model, but not a kerasresnet classifier ({name}). "
-            "keras.saving.load_model reads it; weights=path takes over its weights."
+            f"{file} is a Keras model, but not a kerasresnet classifier. "
+            "keras.saving.load_model reads it; if it is a ResNet50, "
+            "build_classifier(weights=path) takes over its weights."
         )

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from kerasresnet.arguments import build_parser
-from kerasresnet.errors import KerasResNetError
+from kerasresnet.errors import ArtifactError, DataError, KerasResNetError, listing
 
 if TYPE_CHECKING:
     from kerasresnet.prediction import Prediction
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader, such as `head`, has enough; Python would complain once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 1
-    except (KerasResNetError, ValueError, OSError) as error:
+    except _failures() as error:
         # One line, so that the last line of a log tells the reason.
         print(f"kerasresnet: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
@@ -61,12 +61,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _failures() -> tuple[type[Exception], ...]:
+    """What ends a job with one line; anything else is a bug and shows where it is."""
+    known = (KerasResNetError, ValueError, OSError, MemoryError, RuntimeError)
+    engine = sys.modules.get("tensorflow")
+    return known if engine is None else (*known, engine.errors.OpError)
+
+
+@contextmanager
+def _run_folder(folder: Path) -> Iterator[Path]:
+    """Takes an empty folder away again if the job fails before it wrote anything."""
+    try:
+        yield folder
+    finally:
+        if not any(folder.iterdir()):
+            folder.rmdir()
+
+
 @contextmanager
 def _without_startup_notes() -> Iterator[None]:
     """Keeps TensorFlow's notes at import off the screen, and nothing else.
 
     They are written before its log level is read, straight to the file descriptor.
     """
+    if sys.stderr is None:
+        yield
+        return
     sys.stderr.flush()
     with tempfile.TemporaryFile() as held:
         screen = os.dup(2)
@@ -101,13 +121,14 @@ def _demo(options: argparse.Namespace) -> None:
     name = "kerasresnet-demo"
     folder = empty_folder(options.out) if options.out else new_folder(Path(), name)
     _seed_everything(options.seed)
-    run_demo(
-        folder.resolve(),
-        weights=options.weights,
-        seed=options.seed,
-        say=_say,
-        verbose=_verbosity(),
-    )
+    with _run_folder(folder.resolve()) as results:
+        run_demo(
+            results,
+            weights=options.weights,
+            seed=options.seed,
+            say=_say,
+            verbose=_verbosity(),
+        )
 
 
 def _train(options: argparse.Namespace) -> None:
@@ -138,12 +159,19 @@ def _train(options: argparse.Namespace) -> None:
         empty_folder(options.out) if options.out else new_folder(Path("runs"), name)
     )
     _seed_everything(options.seed)
-    _, report = train_run(data, folder, settings, say=_say, verbose=_verbosity())
+    with _run_folder(folder):
+        _, report = train_run(data, folder, settings, say=_say, verbose=_verbosity())
     _say(f"\n{report}\n\nresults: {folder.resolve()}")
     _say(f"next: kerasresnet predict {folder / 'model.keras'} PHOTO")
 
 
+def _check_model(model: str) -> None:
+    if model != "imagenet" and not Path(model).exists():
+        raise ArtifactError(f"There is no file {model}. Expected a model.keras file.")
+
+
 def _evaluate(options: argparse.Namespace) -> None:
+    _check_model(options.model)
     from kerasresnet.images import ImageData
 
     data = ImageData.from_folder(options.directory)
@@ -152,8 +180,9 @@ def _evaluate(options: argparse.Namespace) -> None:
     from kerasresnet.evaluation import evaluate
     from kerasresnet.runs import empty_folder, write_report
 
+    model = load(options.model)
     folder = empty_folder(options.out) if options.out else None
-    report = evaluate(load(options.model), data, batch_size=options.batch_size)
+    report = evaluate(model, data, batch_size=options.batch_size)
     _say(str(report))
     if folder is not None:
         write_report(folder, report)
@@ -163,11 +192,15 @@ def _evaluate(options: argparse.Namespace) -> None:
 def _predict(options: argparse.Namespace) -> None:
     from kerasresnet.images import ImageData
 
+    _check_model(options.model)
     paths = [
         path
         for given in options.photos
         for path in ImageData.from_paths(given).paths or ()
     ]
+    absent = [path for path in paths if not path.exists()]
+    if absent:
+        raise DataError(f"There is no file {listing(absent)}.")
     _load_engine()
     from kerasresnet.classifier import imagenet_classifier, load
     from kerasresnet.prediction import predict
@@ -203,7 +236,7 @@ def _print_table(predictions: Sequence["Prediction"]) -> None:
 
 def _print_csv(predictions: Sequence["Prediction"]) -> None:
     ranks = range(1, len(predictions[0].top) + 1)
-    writer = csv.writer(sys.stdout)
+    writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(
         ["source", *(c for k in ranks for c in (f"label_{k}", f"probability_{k}"))]
     )

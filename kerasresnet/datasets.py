@@ -1,5 +1,6 @@
 """A `tf.data.Dataset` of the user's own: what it must give, and how its errors read."""
 
+import gc
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -8,7 +9,6 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from kerasresnet.arrays import default_names
 from kerasresnet.decoding import Pixels, check_values
 from kerasresnet.errors import DataError, listing
 
@@ -19,13 +19,17 @@ def is_dataset(data: object) -> bool:
 
 
 def checked_dataset(
-    dataset: Any, class_names: tuple[str, ...], image_size: tuple[int, int]
+    dataset: Any,
+    class_names: tuple[str, ...],
+    named: bool,
+    image_size: tuple[int, int],
 ) -> Any:
     """Checks a dataset's form and its first batch now, and every label as it comes.
 
     Args:
         dataset: A `tf.data.Dataset` of batches.
         class_names: The model's classes.
+        named: Whether these are names, not just numbers.
         image_size: The model's height and width.
 
     Returns:
@@ -50,7 +54,8 @@ def checked_dataset(
             f"The dataset gives images of shape {tuple(shape[1:])}, but the model takes "
             f"{(*image_size, 3)}. Resize them, or pass ImageData, which is resized here."
         )
-    _check_names(getattr(dataset, "class_names", None), class_names)
+    if named:
+        _check_names(getattr(dataset, "class_names", None), class_names)
     first = next(iter(dataset), None)
     if first is None:
         raise DataError("The dataset is empty.")
@@ -60,21 +65,13 @@ def checked_dataset(
 
 
 def _with_checked_labels(dataset: Any, spec: Any, count: int) -> Any:
-    if not (spec.dtype.is_integer or spec.dtype.is_floating):
-        raise DataError(
-            f"The dataset gives labels of type {spec.dtype.name}, expected integers or "
-            "one-hot rows."
-        )
-    if spec.shape.rank is not None and spec.shape.rank > 1 and spec.shape[-1] != 1:
-        if spec.shape[-1] not in (None, count):
-            raise DataError(
-                f"The dataset gives one-hot labels of {spec.shape[-1]} classes, but the "
-                f"model has {count} outputs."
-            )
-        return dataset
+    _check_label_spec(spec, count)
 
     def check(labels: Pixels) -> Pixels:
-        if labels.min() < 0 or labels.max() >= count:
+        if labels.ndim > 1 and labels.shape[-1] == count:
+            if not np.allclose(labels.sum(axis=-1), 1, atol=1e-3):
+                raise DataError("The dataset has rows of labels that do not sum to 1.")
+        elif not np.isin(labels, np.arange(count)).all():
             raise DataError(
                 f"The dataset's labels run from {labels.min()} to {labels.max()}, but the "
                 f"model has {count} classes: expected 0 to {count - 1}."
@@ -89,10 +86,22 @@ def _with_checked_labels(dataset: Any, spec: Any, count: int) -> Any:
     return dataset.map(checked)
 
 
+def _check_label_spec(spec: Any, count: int) -> None:
+    if not (spec.dtype.is_integer or spec.dtype.is_floating):
+        raise DataError(
+            f"The dataset gives labels of type {spec.dtype.name}, expected integers or "
+            "one-hot rows."
+        )
+    in_rows = spec.shape.rank is not None and spec.shape.rank > 1
+    if in_rows and spec.shape[-1] not in (None, 1, count):
+        raise DataError(
+            f"The dataset gives one-hot labels of {spec.shape[-1]} classes, but the "
+            f"model has {count} outputs."
+        )
+
+
 def _check_names(found: Sequence[str] | None, class_names: tuple[str, ...]) -> None:
-    if found is None or class_names == default_names(len(class_names)):
-        return
-    if tuple(found) != class_names:
+    if found is not None and tuple(found) != class_names:
         raise DataError(
             f"The dataset's classes are {listing(found, 20)}, the model's are "
             f"{listing(class_names, 20)}. Their order must be the same; ImageData is matched "
@@ -109,4 +118,9 @@ def data_errors() -> Iterator[None]:
         found = re.search(r"DataError: (.*?)\s*\nTraceback", error.message, re.DOTALL)
         if found is None:
             raise
-        raise DataError(found.group(1)) from None
+    else:
+        return
+    # Raised here, and collected, so that no traceback keeps TensorFlow's iterator: one
+    # that is alive when Python ends can block its end.
+    gc.collect()
+    raise DataError(found.group(1))

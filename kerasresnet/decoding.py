@@ -50,14 +50,7 @@ def read_image(photo: Photo, size: tuple[int, int] | None = None) -> Pixels:
         stream = io.BytesIO(photo) if isinstance(photo, bytes) else Path(photo)
         with Image.open(stream) as image:
             return _resized_image(_rgb_image(image), size)
-    # Pillow's decoders raise any of these on damaged input.
-    except (
-        OSError,
-        ValueError,
-        SyntaxError,
-        EOFError,
-        Image.DecompressionBombError,
-    ) as error:
+    except Exception as error:  # a decoder may raise anything on damaged bytes
         raise DataError(
             f"{describe(photo)} cannot be read: {_reason(photo, error)}."
         ) from error
@@ -95,7 +88,7 @@ def check_values(low: float, high: float, *, whole_set: bool) -> None:
         raise DataError(
             f"Pixel values run from {low:g} to {high:g}, expected 0..255. {remedy}"
         )
-    if whole_set and high <= 1:
+    if whole_set and 0 < high <= 1:
         raise DataError(
             f"Pixel values run from {low:g} to {high:g}: these images were scaled to 0..1, "
             "where the model would see darkness. Multiply by 255, or leave out the "
@@ -129,7 +122,10 @@ def _rgb_image(image: Image.Image) -> Image.Image:
     image = ImageOps.exif_transpose(image)
     if image.mode in _SIXTEEN_BIT:
         # `convert("RGB")` would clip 16-bit values at 255.
-        levels = np.clip(np.asarray(image) // 256, 0, 255).astype("uint8")
+        values = np.asarray(image)
+        # Pillow's mode "I" holds 8-bit values as well as 16-bit ones.
+        wide = image.mode != "I" or values.max(initial=0) > 255
+        levels = np.clip(values // 256 if wide else values, 0, 255).astype("uint8")
         return Image.fromarray(levels).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         image = image.convert("RGBA")

@@ -25,7 +25,7 @@ _GPU_LIBRARIES = {
     "libcusparse.so.12": "nvidia/cusparse",
 }
 _CPU_INFO = Path("/proc/cpuinfo")
-_BF16_FLAGS = ("avx512_bf16", "amx_bf16")
+_BF16_FLAGS = ("avx512_bf16", "amx_bf16", "bf16")  # the last is Arm's
 
 
 def examine() -> dict[str, str]:
@@ -63,15 +63,15 @@ def gpu_state() -> str:
     if not _opens("libcuda.so.1"):
         return "none: no NVIDIA driver on this machine (libcuda.so.1 is not there)"
     if not tf.test.is_built_with_cuda():
-        return "a driver is there, but this TensorFlow is a CPU build. pip install 'kerasresnet[gpu]'"
+        return "a driver is there, but this TensorFlow is a CPU build. pip install '.[gpu]'"
     missing = missing_gpu_libraries()
     if missing:
         return (
             f"a driver is there, but TensorFlow cannot open {', '.join(missing)}. "
-            "pip install 'kerasresnet[gpu]' brings them"
+            "pip install '.[gpu]' brings them"
         )
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if hidden is not None:
+    if hidden in ("", "-1"):
         return (
             f"a driver is there, but CUDA_VISIBLE_DEVICES={hidden!r} hides its devices"
         )
@@ -116,7 +116,7 @@ def _backend() -> str:
 
 def _bf16() -> str:
     try:
-        info = _CPU_INFO.read_text("utf-8")
+        info = _CPU_INFO.read_text("utf-8").split()
     except OSError:
         return "bfloat16 support unknown on this system"
     flags = [flag for flag in _BF16_FLAGS if flag in info]

@@ -9,14 +9,10 @@ from functools import cached_property
 import numpy as np
 
 from kerasresnet.classifier import Classifier, check_classifier
-from kerasresnet.datasets import data_errors, is_dataset
+from kerasresnet.datasets import checked_dataset, data_errors, is_dataset
 from kerasresnet.decoding import Pixels
 from kerasresnet.errors import DataError
-from kerasresnet.pipeline import (
-    Data,
-    as_image_data,
-    evaluation_batches,
-)
+from kerasresnet.pipeline import Data, as_image_data
 from kerasresnet.prediction import probabilities
 
 _MOST_IN_MATRIX = 12
@@ -95,6 +91,20 @@ class Report:
                 f"probabilities has shape {self.probabilities.shape}, expected "
                 f"{(len(self.labels), len(self.class_names))}: a row for each label, a column "
                 "for each class."
+            )
+        if np.isnan(self.probabilities).any():
+            raise DataError(
+                "The model gave NaN instead of probabilities: its weights are damaged, or "
+                "training diverged. Train again with a lower learning rate."
+            )
+        if self.labels.min() < 0 or self.labels.max() >= len(self.class_names):
+            raise DataError(
+                f"Labels run from {self.labels.min()} to {self.labels.max()}, expected 0 "
+                f"to {len(self.class_names) - 1}."
+            )
+        if len(self.sources) != len(self.labels):
+            raise DataError(
+                f"There are {len(self.labels):,} labels but {len(self.sources):,} sources."
             )
 
     def __len__(self) -> int:
@@ -225,7 +235,7 @@ def evaluate(model: Classifier, data: Data, *, batch_size: int = 32) -> Report:
     Args:
         model: A `Classifier`.
         data: `ImageData`; or a pair `(images, labels)` of arrays; or a
-            `tf.data.Dataset` of batches that keeps its order from pass to pass.
+            `tf.data.Dataset` of batches, in any order.
         batch_size: Images in a batch. A `Dataset` keeps its own.
 
     Returns:
@@ -250,7 +260,7 @@ def evaluate(model: Classifier, data: Data, *, batch_size: int = 32) -> Report:
         labels, scores = _score_dataset(model, data)
         sources = tuple(f"image {i}" for i in range(len(labels)))
         return Report(model.class_names, labels, scores, sources)
-    images = as_image_data(data, model.class_names)
+    images = as_image_data(data, model.class_names, named=model.named)
     scores = probabilities(model, images, batch_size=batch_size)
     return Report(images.class_names, np.asarray(images.labels), scores, images.sources)
 
@@ -276,9 +286,7 @@ def wilson_interval(hits: int, total: int, z: float = 1.959964) -> tuple[float, 
 
 def _score_dataset(model: Classifier, data: Data) -> tuple[Pixels, Pixels]:
     # Labels and scores come from one pass, so a shuffled dataset is scored right too.
-    batches = evaluation_batches(
-        data, class_names=model.class_names, image_size=model.image_size, batch_size=1
-    )
+    batches = checked_dataset(data, model.class_names, model.named, model.image_size)
     labels: list[Pixels] = []
     scores: list[Pixels] = []
     with data_errors():

@@ -32,9 +32,9 @@ def photos_in(folder: Path) -> list[Path]:
     """Returns the photos of one class, sorted; the log names what is left out."""
     if not folder.is_dir():
         raise DataError(f"There is no folder {folder} for the class {folder.name!r}.")
-    entries = sorted(
-        entry for entry in folder.iterdir() if not entry.name.startswith(".")
-    )
+    # By name: paths themselves sort otherwise on Windows, and splits follow this order.
+    visible = [e for e in folder.iterdir() if not e.name.startswith(".")]
+    entries = sorted(visible, key=lambda entry: entry.name)
     photos = [e for e in entries if e.is_file() and e.suffix.lower() in SUFFIXES]
     others = [
         e.name for e in entries if e.is_file() and e.suffix.lower() not in SUFFIXES
@@ -61,13 +61,14 @@ def photos_in(folder: Path) -> list[Path]:
 
 def photos_below(folder: Path) -> list[Path]:
     """Returns the photos in a folder and below it, sorted; hidden ones left out."""
-    found = sorted(
+    visible = [
         path
         for path in folder.rglob("*")
         if path.suffix.lower() in SUFFIXES
         and path.is_file()
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    )
+    ]
+    found = sorted(visible, key=lambda path: path.as_posix())
     if not found:
         raise DataError(
             f"There is no image in {folder}. Files ending in {', '.join(sorted(SUFFIXES))} "

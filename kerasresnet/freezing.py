@@ -5,19 +5,21 @@ stops its statistics in Keras 3, `training=False` is not
 (https://github.com/keras-team/keras/issues/20285).
 """
 
-import logging
+from typing import Any
 
 import keras
 
 from kerasresnet.backbones import STAGES, TrainableStage, stage_of
 from kerasresnet.errors import unknown
 
-_log = logging.getLogger(__name__)
 _TRAINABLE_STAGES = STAGES[:-1]
 
 
 def set_trainable(model: keras.Model, from_stage: TrainableStage | None) -> None:
     """Makes a model train from a stage onwards, and everything before it stand still.
+
+    A stage of the backbone wants a lower learning rate than a new head; `fine_tune` sets
+    both. The model keeps the rate that it has.
 
     Batch normalisation in the backbone is kept still in every stage. A compiled model is
     compiled again with the same settings and a fresh optimizer, since Keras would go on
@@ -30,7 +32,8 @@ def set_trainable(model: keras.Model, from_stage: TrainableStage | None) -> None
             train the head alone.
 
     Raises:
-        ValueError: If `from_stage` is not a stage, or the model has none.
+        ValueError: If `from_stage` is not a stage, the model has none, or it was compiled
+            with something that Keras cannot make anew. The model is as before then.
 
     Example:
 
@@ -41,18 +44,19 @@ def set_trainable(model: keras.Model, from_stage: TrainableStage | None) -> None
     >>> len(model.trainable_weights)  # and ten convolutions
     22
     """
-    if from_stage is not None and from_stage not in _TRAINABLE_STAGES:
-        raise unknown("stage", from_stage, _TRAINABLE_STAGES)
+    check_stage(from_stage)
     if not any(stage_of(layer.name) for layer in model.layers):
         raise ValueError(
             f"Model {model.name!r} has no ResNet stages. build_classifier makes models that have."
         )
+    # Read before anything is changed: it may refuse.
+    settings = compile_settings(model) if model.compiled else None
     first = len(STAGES) if from_stage is None else STAGES.index(from_stage)
     apply_plan(
         model, [layer.name for layer in model.layers if _is_trained(layer, first)]
     )
-    if model.compiled:
-        recompile(model)
+    if settings is not None:
+        model.compile(**settings)
 
 
 def plan(model: keras.Model) -> tuple[str, ...]:
@@ -69,6 +73,41 @@ def apply_plan(model: keras.Model, names: list[str] | tuple[str, ...]) -> None:
         layer.trainable = layer.name in chosen
 
 
+def check_stage(from_stage: str | None) -> None:
+    """Raises a `ValueError` unless training can start from this stage."""
+    if from_stage is not None and from_stage not in _TRAINABLE_STAGES:
+        raise unknown("stage", from_stage, _TRAINABLE_STAGES)
+
+
+def compile_settings(
+    model: keras.Model, *, learning_rate: float | None = None
+) -> dict[str, Any]:
+    """Returns what `model.compile` needs to do it again, with a fresh optimizer.
+
+    Args:
+        model: A compiled model.
+        learning_rate: The optimizer's new rate. Defaults to the one it has.
+
+    Returns:
+        The keyword arguments of `compile`.
+
+    Raises:
+        ValueError: If the model was compiled with something that Keras cannot make anew.
+    """
+    config = model.get_compile_config()
+    if learning_rate is not None:
+        config["optimizer"]["config"]["learning_rate"] = learning_rate
+    try:
+        settings = keras.saving.deserialize_keras_object(config)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            "The model was compiled with a loss, metric or schedule that Keras cannot make "
+            "anew, as a fresh optimizer needs. Decorate it with @keras.saving."
+            "register_keras_serializable(), and compile the model with it again."
+        ) from error
+    return dict(settings)
+
+
 def recompile(model: keras.Model, *, learning_rate: float | None = None) -> None:
     """Compiles a model again with its own settings and a fresh optimizer.
 
@@ -76,11 +115,7 @@ def recompile(model: keras.Model, *, learning_rate: float | None = None) -> None
         model: A compiled model.
         learning_rate: The optimizer's new rate. Defaults to the one it has.
     """
-    config = model.get_compile_config()
-    if learning_rate is not None:
-        config["optimizer"]["config"]["learning_rate"] = learning_rate
-    model.compile_from_config(config)
-    _log.debug("Compiled again: %d trainable tensors.", len(model.trainable_weights))
+    model.compile(**compile_settings(model, learning_rate=learning_rate))
 
 
 def _is_trained(layer: keras.layers.Layer, first_stage: int) -> bool:

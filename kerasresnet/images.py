@@ -4,13 +4,13 @@ Names, paths and array rows only. No pixel is decoded here; see `decoding`.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from kerasresnet.arrays import check_images, check_names, default_names, read_labels
+from kerasresnet.arrays import check_images, check_names, read_labels
 from kerasresnet.audit import Audit, inspect
 from kerasresnet.cifar import (
     CLASS_NAMES,
@@ -41,6 +41,8 @@ class ImageData:
         paths: The photo files, or None if the images are in `images`.
         images: The array that holds the images, or None if they are files.
         rows: For each image its row in `images`, or None if they are files.
+        named: Whether `class_names` were given, by folders, labels or the caller, or
+            just stand for the numbers of integer labels.
 
     Example:
 
@@ -55,8 +57,9 @@ class ImageData:
     class_names: tuple[str, ...]
     labels: Labels | None = None
     paths: tuple[Path, ...] | None = None
-    images: Pixels | None = field(default=None)
+    images: Pixels | None = None
     rows: Pixels | None = None
+    named: bool = True
 
     # Making one ---------------------------------------------------------------
 
@@ -89,6 +92,8 @@ class ImageData:
         {'tulips': 6, 'daisy': 6}
         """
         root = Path(directory)
+        if class_names is not None and not len(class_names):
+            raise DataError("class_names is empty: name the sub-folders to read.")
         names = (
             class_names_in(root) if class_names is None else check_names(class_names)
         )
@@ -136,8 +141,9 @@ class ImageData:
         rows = np.arange(len(images))
         if labels is None:
             return cls(check_names(class_names or ()), None, None, images, rows)
+        named = class_names is not None or np.asarray(labels).dtype.kind in "OU"
         numbers, names = read_labels(labels, len(images), class_names)
-        return cls(names, _frozen(numbers), None, images, rows)
+        return cls(names, _frozen(numbers), None, images, rows, named)
 
     @classmethod
     def from_paths(cls, paths: str | Path | Sequence[str | Path]) -> "ImageData":
@@ -204,11 +210,6 @@ class ImageData:
         return f"ImageData({what}, {len(self.class_names)} classes: {listing(self.class_names)})"
 
     @property
-    def named(self) -> bool:
-        """Whether the classes have names of their own, not just `"0"`, `"1"`, …."""
-        return self.class_names != default_names(len(self.class_names))
-
-    @property
     def sources(self) -> tuple[str, ...]:
         """For each image, where it is from: its path, or `"image 7"` for a row."""
         if self.paths is not None:
@@ -257,6 +258,8 @@ class ImageData:
             DataError: If a class has fewer images than there are parts.
             ValueError: If the fractions are not positive or leave nothing.
         """
+        if seed < 0:
+            raise ValueError(f"seed must be at least 0, received {seed}.")
         if not fractions or min(fractions) <= 0 or sum(fractions) >= 1:
             raise ValueError(
                 f"Fractions must be positive and sum to less than 1, received {fractions}. "
@@ -323,7 +326,7 @@ class ImageData:
             DataError: If a class of these images is not among the names.
         """
         names = check_names(class_names)
-        if names == self.class_names or self.labels is None:
+        if (names == self.class_names and self.named) or self.labels is None:
             return self
         if not self.named:
             if len(names) < len(self.class_names):
@@ -336,22 +339,21 @@ class ImageData:
         if foreign:
             raise DataError(
                 f"The data has classes that are not expected: {listing(foreign)}. "
-                f"Expected: {listing(names, 20)}."
+                f"Expected: {listing(names, 20)}. Leave them out with "
+                "from_folder(…, class_names=[…]), or train a model that knows them."
             )
         new_labels = np.array([names.index(name) for name in self.class_names])
         return self._relabelled(new_labels[self.labels], names)
 
     def _relabelled(self, labels: Pixels, names: tuple[str, ...]) -> "ImageData":
-        return ImageData(names, _frozen(labels), self.paths, self.images, self.rows)
+        return replace(self, class_names=names, labels=_frozen(labels), named=True)
 
     def _subset(self, chosen: Pixels) -> "ImageData":
-        labels = None if self.labels is None else _frozen(self.labels[chosen])
-        if self.paths is not None:
-            return ImageData(
-                self.class_names, labels, tuple(self.paths[i] for i in chosen)
-            )
-        return ImageData(
-            self.class_names, labels, None, self.images, self._rows()[chosen]
+        return replace(
+            self,
+            labels=None if self.labels is None else _frozen(self.labels[chosen]),
+            paths=None if self.paths is None else tuple(self.paths[i] for i in chosen),
+            rows=None if self.rows is None else self.rows[chosen],
         )
 
     def _rows(self) -> Pixels:

@@ -49,7 +49,7 @@ class CrossEntropy(keras.losses.Loss):
             y_pred: Probabilities of shape `(N, classes)`.
 
         Returns:
-            A tensor of shape `(N,)`.
+            A tensor of shape `(N,)`; NaN for a label that is not a class.
         """
         rows = _rows(y_true, y_pred)
         return keras.losses.categorical_crossentropy(
@@ -61,7 +61,6 @@ class CrossEntropy(keras.losses.Loss):
         return {**super().get_config(), "label_smoothing": self.label_smoothing}
 
 
-@keras.saving.register_keras_serializable("kerasresnet")
 def accuracy(y_true: Any, y_pred: Any) -> Any:
     """Returns for each image 1 if the most probable class is the labelled one, else 0.
 
@@ -76,10 +75,33 @@ def accuracy(y_true: Any, y_pred: Any) -> Any:
     return ops.cast(hits, keras.config.floatx())
 
 
+@keras.saving.register_keras_serializable("kerasresnet")
+class Accuracy(keras.metrics.MeanMetricWrapper):
+    """The mean of `accuracy`, for labels in either form.
+
+    Args:
+        name: Name of the metric.
+        dtype: Computation dtype, as in Keras.
+    """
+
+    def __init__(self, name: str = "accuracy", dtype: Any = None) -> None:
+        super().__init__(accuracy, name=name, dtype=dtype)
+        # By this Keras's callbacks know that more is better.
+        self._direction = "up"
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        return {"name": self.name, "dtype": self.dtype}
+
+
 def _rows(y_true: Any, y_pred: Any) -> Any:
     """Labels as rows of shape `(N, classes)`."""
     y_true = ops.convert_to_tensor(y_true)
     classes = y_pred.shape[-1]
     if len(y_true.shape) == 2 and y_true.shape[-1] == classes:
         return ops.cast(y_true, y_pred.dtype)
-    return ops.one_hot(ops.reshape(y_true, (-1,)), classes, dtype=y_pred.dtype)
+    numbers = ops.cast(ops.reshape(y_true, (-1,)), "int32")
+    known = ops.logical_and(numbers >= 0, numbers < classes)
+    # `one_hot` makes a row of zeros of any other number, whose loss would be a silent 0.
+    rows = ops.one_hot(numbers, classes, dtype=y_pred.dtype)
+    return ops.where(known[:, None], rows, ops.cast(float("nan"), y_pred.dtype))

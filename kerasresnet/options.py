@@ -1,6 +1,6 @@
 """What a classifier can be built with, checked before anything is built."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from numbers import Integral
 from typing import Any
 
@@ -26,6 +26,8 @@ def resolve_names(
         or num_classes < 2
     ):
         only = f" ({names[0]!r})" if names else ""
+        if isinstance(num_classes, list | tuple):
+            only = ". Names go into class_names=…"
         raise ValueError(
             f"A classifier needs at least 2 classes, received {num_classes!r}{only}."
         )
@@ -55,7 +57,7 @@ def check_sizes(
 
 
 def _input_size(input_shape: Any) -> tuple[int, int]:
-    shape = tuple(input_shape)
+    shape = tuple(input_shape) if isinstance(input_shape, Iterable) else (input_shape,)
     whole = all(isinstance(side, int) and side > 0 for side in shape)
     if len(shape) != 3 or not whole or shape[2] != 3:
         hint = " Channels come last." if len(shape) == 3 and shape[0] == 3 else ""
@@ -89,7 +91,7 @@ def check_head(hidden_units: Any, dropout: float, pooling: str) -> None:
             f"hidden_units must be a sequence, received {hidden_units}. "
             f"Pass hidden_units=({hidden_units},)."
         )
-    if any(not isinstance(units, int) or units < 1 for units in hidden_units):
+    if any(not isinstance(units, Integral) or units < 1 for units in hidden_units):
         raise ValueError(
             f"hidden_units must be positive integers, received {hidden_units!r}."
         )

@@ -7,15 +7,15 @@ Evaluation keeps the order of the images and the last, smaller batch.
 import itertools
 import logging
 import math
-from collections.abc import Iterable
+import weakref
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from numbers import Integral
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 
 import numpy as np
 import tensorflow as tf
 
-from kerasresnet.arrays import default_names
 from kerasresnet.augmentation import Augmentation
 from kerasresnet.datasets import checked_dataset, is_dataset
 from kerasresnet.decoding import Pixels, read_image
@@ -29,6 +29,9 @@ Data: TypeAlias = Any  # ImageData, a tf.data.Dataset, or a pair of arrays
 _CACHE_BYTES = 2**31
 
 _log = logging.getLogger(__name__)
+_pool = ThreadPoolExecutor(thread_name_prefix="kerasresnet")
+# Its work waits for that of the other pool, so it must not take places there.
+_ahead = ThreadPoolExecutor(1, thread_name_prefix="kerasresnet-ahead")
 
 
 def make_dataset(
@@ -93,6 +96,7 @@ def training_batches(
     data: Data,
     *,
     class_names: tuple[str, ...],
+    named: bool = True,
     image_size: tuple[int, int],
     batch_size: int,
     augmentation: Augmentation | None,
@@ -101,11 +105,12 @@ def training_batches(
 ) -> Any:
     """Makes the shuffled batches for a model.
 
-    Photos that are kept in memory are all read before the first batch.
+    Every photo is read before the first batch, also if none is kept.
 
     Args:
         data: `ImageData`, a `tf.data.Dataset`, or a pair of arrays.
-        class_names: The model's classes. All of them must be in `data`.
+        class_names: The model's classes.
+        named: Whether these are names, not just numbers.
         image_size: The model's.
         batch_size: Images in a batch. (A `Dataset` keeps its own.)
         augmentation: Random views.
@@ -126,8 +131,8 @@ def training_batches(
                 "augmentation works on ImageData and arrays. A tf.data.Dataset has its order "
                 "fixed already: augment it yourself, after any cache."
             )
-        return checked_dataset(data, class_names, image_size)
-    images = as_image_data(data, class_names)
+        return checked_dataset(data, class_names, named, image_size)
+    images = as_image_data(data, class_names, named=named)
     absent = [name for name, count in images.counts().items() if not count]
     if len(absent) == len(images.class_names) - 1:
         raise DataError(
@@ -154,6 +159,7 @@ def evaluation_batches(
     data: Data,
     *,
     class_names: tuple[str, ...],
+    named: bool = True,
     image_size: tuple[int, int],
     batch_size: int,
     cache: Cache = False,
@@ -163,6 +169,7 @@ def evaluation_batches(
     Args:
         data: `ImageData`, a `tf.data.Dataset`, or a pair of arrays.
         class_names: The model's classes; labels are counted in their order.
+        named: Whether these are names, not just numbers.
         image_size: The model's.
         batch_size: Images in a batch.
         cache: As in `make_dataset`; when on, every photo is read before the first.
@@ -176,19 +183,57 @@ def evaluation_batches(
     """
     _check_arguments(batch_size)
     if is_dataset(data):
-        return checked_dataset(data, class_names, image_size)
-    pixels = _PixelStore(as_image_data(data, class_names), image_size, cache)
+        return checked_dataset(data, class_names, named, image_size)
+    images = as_image_data(data, class_names, named=named)
+    pixels = _PixelStore(images, image_size, cache)
     if cache is not False:
         pixels.fill()
     return _batches(pixels, batch_size=batch_size)
 
 
-def as_image_data(data: Data, class_names: tuple[str, ...]) -> ImageData:
+def image_batches(
+    data: ImageData, *, image_size: tuple[int, int], batch_size: int
+) -> Iterator[Pixels]:
+    """Gives the images in order, batch by batch, the next one read meanwhile.
+
+    In plain Python: an unreadable photo is a plain error, not one of TensorFlow's threads.
+
+    Args:
+        data: Which images; labels are ignored.
+        image_size: Height and width to resize to.
+        batch_size: Images in a batch. The last one may be smaller.
+
+    Yields:
+        Arrays of shape `(batch, H, W, 3)`, RGB in 0..255.
+
+    Raises:
+        DataError: If an image cannot be read. All that cannot are named.
+    """
+    _check_arguments(batch_size)
+    pixels = _PixelStore(data, image_size, cache=False)
+    chunks = np.split(np.arange(len(data)), range(batch_size, len(data), batch_size))
+    ahead = _ahead.submit(pixels.batch, chunks[0])
+    for number in range(1, len(chunks) + 1):
+        try:
+            batch = ahead.result()
+        except DataError:
+            if len(data) > 1:
+                pixels.fill()
+            raise
+        if number < len(chunks):
+            ahead = _ahead.submit(pixels.batch, chunks[number])
+        yield batch
+
+
+def as_image_data(
+    data: Data, class_names: tuple[str, ...], *, named: bool = True
+) -> ImageData:
     """Returns labelled `ImageData` whose labels count in the order of `class_names`.
 
     Args:
         data: `ImageData`, or a pair `(images, labels)` of arrays.
         class_names: The model's classes.
+        named: Whether these are names. If not, named data keeps its own.
 
     Returns:
         An `ImageData`.
@@ -205,10 +250,15 @@ def as_image_data(data: Data, class_names: tuple[str, ...]) -> ImageData:
         )
     if data.labels is None:
         raise DataError("These images have no labels. Pass labels, or class folders.")
-    unnamed = class_names == default_names(len(class_names))
-    if data.named and unnamed and len(data.class_names) == len(class_names):
+    if data.named and named:
+        return data.with_class_names(class_names)
+    if data.named and len(data.class_names) == len(class_names):
+        _log.warning(
+            "The model has no class names: its outputs are taken in the data's order, %s.",
+            listing(data.class_names),
+        )
         return data
-    if len(data.class_names) > len(class_names) or (unnamed and data.named):
+    if data.named or len(data.class_names) > len(class_names):
         raise DataError(
             f"The data has {len(data.class_names)} classes ({listing(data.class_names)}), but "
             f"the model has {len(class_names)} outputs. Build it with "
@@ -218,16 +268,16 @@ def as_image_data(data: Data, class_names: tuple[str, ...]) -> ImageData:
 
 
 def _check_arguments(
-    batch_size: int, augmentation: Augmentation | None = None, seed: int = 0
+    batch_size: Any, augmentation: Augmentation | None = None, seed: Any = 0
 ) -> None:
-    if batch_size < 1:
+    if not isinstance(batch_size, Integral) or batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, received {batch_size}.")
     if not isinstance(augmentation, Augmentation | None):
         raise ValueError(
             f"augmentation must be an Augmentation, received {augmentation!r}."
         )
-    if seed < 0:
-        raise ValueError(f"seed must be at least 0, received {seed}.")
+    if not isinstance(seed, Integral) or seed < 0:
+        raise ValueError(f"seed must be a whole number of at least 0, received {seed}.")
 
 
 class _PixelStore:
@@ -238,13 +288,12 @@ class _PixelStore:
     ) -> None:
         if not len(data):
             raise DataError("The data has no image.")
-        if cache not in ("auto", "memory", False):
+        if cache not in ("auto", "memory") and cache is not False:
             raise ValueError(
                 f"cache must be 'auto', 'memory' or False, received {cache!r}."
             )
         self.data = data
         self.size = _checked_size(image_size)
-        self._pool = ThreadPoolExecutor()
         array = data.images
         is_float = array is not None and array.dtype.kind == "f"
         self.dtype = np.dtype("float32" if is_float else "uint8")
@@ -273,11 +322,11 @@ class _PixelStore:
         return cache is not False
 
     def fill(self) -> None:
-        """Decodes everything that will be kept; names every photo that fails."""
-        if self._kept is None:
+        """Reads every photo, and keeps it if that is wanted; names all that fail."""
+        if self._kept is None and self.data.paths is None:
             return
         _log.info("Reading %d images.", len(self.data))
-        problems = [p for p in self._pool.map(self._try, range(len(self.data))) if p]
+        problems = [p for p in _pool.map(self._try, range(len(self.data))) if p]
         if problems:
             rest = f"\n  and {len(problems) - 10:,} more" if len(problems) > 10 else ""
             raise DataError(
@@ -289,7 +338,7 @@ class _PixelStore:
 
     def batch(self, indices: Pixels) -> Pixels:
         """Returns the images of some rows, shape `(batch, H, W, 3)`."""
-        return np.stack(list(self._pool.map(self._image, indices.tolist())))
+        return np.stack(list(_pool.map(self._image, indices.tolist())))
 
     def _try(self, index: int) -> str:
         try:
@@ -329,15 +378,20 @@ def _batches(
     augmentation: Augmentation | None = None,
     seed: int = 0,
 ) -> Any:
-    count = len(pixels.data)
+    count, dtype, labels = len(pixels.data), pixels.dtype, pixels.data.labels
     shape = (None, *pixels.size, 3)
+    # TensorFlow keeps every Python function that it was given for the life of the
+    # process; this one must not keep the pixels with it.
+    store = weakref.ref(pixels)
+
+    def read(indices: Pixels) -> Pixels:
+        return cast("_PixelStore", store()).batch(indices)
+
     dataset = _rows(count, seed=seed, shuffled=training).batch(batch_size)
 
     @tf.autograph.experimental.do_not_convert
     def load(indices: Any, seeds: Any) -> Any:
-        images = tf.ensure_shape(
-            tf.numpy_function(pixels.batch, [indices], pixels.dtype), shape
-        )
+        images = tf.ensure_shape(tf.numpy_function(read, [indices], dtype), shape)
         if augmentation is not None:
             pairs = tf.stack([seeds, indices], axis=-1)
             images = tf.map_fn(
@@ -346,11 +400,13 @@ def _batches(
                 fn_output_signature=tf.float32,
             )
             images = tf.ensure_shape(images, shape)
-        if pixels.data.labels is None:
+        if labels is None:
             return images
-        return images, tf.gather(tf.constant(pixels.data.labels), indices)
+        return images, tf.gather(tf.constant(labels), indices)
 
-    return dataset.map(load, num_parallel_calls=2, deterministic=True).prefetch(2)
+    dataset = dataset.map(load, num_parallel_calls=2, deterministic=True).prefetch(2)
+    dataset._pixels = pixels  # lives as long as the dataset and its iterators
+    return dataset
 
 
 def _rows(count: int, *, seed: int, shuffled: bool) -> Any:

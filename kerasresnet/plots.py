@@ -68,32 +68,8 @@ def plot_history(*histories: Any) -> Figure:
         )
     figure = _Figure(figsize=(4.8 * len(names), 3.6), layout="constrained")
     axes = figure.subplots(1, len(names), squeeze=False)[0]
-    epochs = np.arange(1, sum(lengths) + 1)
     for axis, name in zip(axes, names, strict=True):
-        for key, label, colour in (
-            (name, "training", _BLUE),
-            (f"val_{name}", "validation", _ORANGE),
-        ):
-            values = [
-                v
-                for part, length in zip(parts, lengths, strict=True)
-                for v in part.get(key, [math.nan] * length)
-            ]
-            if not np.all(np.isnan(values)):
-                axis.plot(
-                    epochs, values, "o-", markersize=3.5, color=colour, label=label
-                )
-        for start in np.cumsum(lengths)[:-1]:
-            axis.axvline(start + 0.5, color=_GRAY, linestyle=":", label="next stage")
-        axis.set(title=name.replace("_", " "), xlabel="epoch")
-        axis.set_xlim(0.5, len(epochs) + 0.5)
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        if "accuracy" in name:
-            axis.yaxis.set_major_formatter(PercentFormatter(1.0))
-        axis.grid(alpha=0.3)
-        handles, labels = axis.get_legend_handles_labels()
-        unique = dict(zip(labels, handles, strict=True))
-        axis.legend(list(unique.values()), list(unique))
+        _draw_metric(axis, name, parts, lengths)
     return figure
 
 
@@ -148,6 +124,7 @@ def plot_confusion(report: Report) -> Figure:
     """
     counts = report.confusion
     size = len(report.class_names)
+    names = [_shortened(name) for name in report.class_names]
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = min(max(3.6, 1.6 + 0.55 * size), 14.0)
     # The default margin cuts the label of the left axis.
@@ -158,12 +135,12 @@ def plot_confusion(report: Report) -> Figure:
     font = 10 if size <= _NUMBERS_IN_CELLS else max(3.0, 260 / size)
     axis.set_xticks(
         range(size),
-        report.class_names,
+        names,
         rotation=90 if size > 6 else 30,
         ha="center" if size > 6 else "right",
         fontsize=font,
     )
-    axis.set_yticks(range(size), report.class_names, fontsize=font)
+    axis.set_yticks(range(size), names, fontsize=font)
     low, high = report.accuracy_interval
     axis.set(
         xlabel="called",
@@ -201,7 +178,7 @@ def plot_predictions(predictions: Sequence[Prediction], n: int = 9) -> Figure:
     >>> predictions = kr.predict(model, np.zeros((2, 64, 64, 3), "uint8") + 90)
     >>> kr.plot_predictions(predictions).savefig("predictions.png")
     """
-    if not predictions:
+    if not predictions or n < 1:
         raise DataError("There is no prediction to draw.")
     images, titles = [], []
     for prediction in predictions[:n]:
@@ -211,6 +188,35 @@ def plot_predictions(predictions: Sequence[Prediction], n: int = 9) -> Figure:
         images.append(read_image(photo, _THUMBNAIL))
         titles.append(f"{prediction.label}\n{prediction.probability:.0%}")
     return _grid(images, titles)
+
+
+def _draw_metric(
+    axis: Any,
+    name: str,
+    parts: Sequence[Mapping[str, list[float]]],
+    lengths: Sequence[int],
+) -> None:
+    epochs = np.arange(1, sum(lengths) + 1)
+    curves = ((name, "training", _BLUE), (f"val_{name}", "validation", _ORANGE))
+    for key, label, colour in curves:
+        values = [
+            value
+            for part, length in zip(parts, lengths, strict=True)
+            for value in part.get(key, [math.nan] * length)
+        ]
+        if not np.all(np.isnan(values)):
+            axis.plot(epochs, values, "o-", markersize=3.5, color=colour, label=label)
+    for start in np.cumsum(lengths)[:-1]:
+        axis.axvline(start + 0.5, color=_GRAY, linestyle=":", label="next stage")
+    axis.set(title=name.replace("_", " "), xlabel="epoch")
+    axis.set_xlim(0.5, len(epochs) + 0.5)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    if "accuracy" in name:
+        axis.yaxis.set_major_formatter(PercentFormatter(1.0))
+    axis.grid(alpha=0.3)
+    handles, labels = axis.get_legend_handles_labels()
+    unique = dict(zip(labels, handles, strict=True))
+    axis.legend(list(unique.values()), list(unique))
 
 
 def _as_dict(history: Any) -> Mapping[str, list[float]]:
@@ -231,8 +237,10 @@ def _grid(images: Sequence[Any], titles: Sequence[str]) -> Figure:
 
 
 def _shortened(title: str, most: int = 28) -> str:
-    # The end of a long path tells more than its beginning.
-    return "\n".join(
+    # A dollar sign would begin a formula; the end of a long path tells more than its
+    # beginning.
+    lines = [
         line if len(line) <= most else "…" + line[1 - most :]
         for line in title.split("\n")
-    )
+    ]
+    return "\n".join(lines).replace("$", r"\$")

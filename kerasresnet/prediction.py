@@ -1,6 +1,6 @@
 """From anything that is an image to named predictions."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
@@ -9,7 +9,6 @@ import numpy as np
 from PIL import Image
 
 from kerasresnet.classifier import Classifier, check_classifier
-from kerasresnet.datasets import data_errors
 from kerasresnet.decoding import (
     Photo,
     Pixels,
@@ -18,7 +17,7 @@ from kerasresnet.decoding import (
 )
 from kerasresnet.errors import DataError
 from kerasresnet.images import ImageData
-from kerasresnet.pipeline import make_dataset
+from kerasresnet.pipeline import image_batches
 
 Images: TypeAlias = Photo | ImageData | Sequence[Photo]
 
@@ -110,11 +109,10 @@ def probabilities(
     Raises:
         DataError: If an image cannot be read.
     """
-    dataset = make_dataset(
-        data, image_size=model.image_size, batch_size=batch_size, cache=False
-    )
-    with data_errors():
-        return np.asarray(model.predict(dataset, verbose=0))
+    # A last batch is filled up, since each new shape is compiled anew.
+    size = min(batch_size, len(data))
+    batches = image_batches(data, image_size=model.image_size, batch_size=batch_size)
+    return np.concatenate([_scores(model, images, size) for images in batches])
 
 
 def gather(
@@ -141,16 +139,30 @@ def gather(
         data = ImageData.from_paths(images)
         return data, data.sources
     single = isinstance(images, bytes | Image.Image | np.ndarray)
+    if not single and not isinstance(images, Iterable):
+        raise DataError(
+            f"Expected paths, bytes, PIL images or arrays, received {type(images).__name__}."
+        )
     photos: list[Photo] = [images] if single else list(images)  # type: ignore[list-item, arg-type]
     if not photos:
         raise DataError("There is no image to predict.")
     paths = [photo for photo in photos if isinstance(photo, str | Path)]
     if len(paths) == len(photos):
-        data = ImageData.from_paths(paths)
+        data = ImageData.from_paths([file for path in paths for file in _files(path)])
         return data, data.sources
     pixels = np.stack([_read(photo, image_size) for photo in photos])
     data = ImageData((), images=pixels, rows=np.arange(len(pixels)))
     return data, tuple(_source(photo, number) for number, photo in enumerate(photos))
+
+
+def _scores(model: Classifier, images: Pixels, size: int) -> Pixels:
+    missing = size - len(images)
+    padded = np.pad(images, ((0, missing), (0, 0), (0, 0), (0, 0)))
+    return np.asarray(model.predict_on_batch(padded))[: len(images)]
+
+
+def _files(path: str | Path) -> tuple[Path, ...]:
+    return ImageData.from_paths(path).paths or ()
 
 
 def _read(photo: Photo, image_size: tuple[int, int]) -> Pixels:

@@ -5,12 +5,13 @@ themselves when their modules are imported, which has to happen as soon as Keras
 is there, and not before: `import kerasresnet` must stay fast.
 """
 
-from collections.abc import MutableMapping, MutableSequence
+from collections.abc import Callable, MutableMapping, MutableSequence
 from importlib import import_module
-from importlib.abc import MetaPathFinder
-from importlib.machinery import ModuleSpec, PathFinder
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 _PREFIX = "kerasresnet."
 _REGISTERING = ("kerasresnet.losses", "kerasresnet.classifier")
@@ -35,7 +36,7 @@ def register(modules: MutableMapping[str, ModuleType]) -> None:
     """Registers the classes, unless one of our own modules is half imported.
 
     In that case it was that module which imported Keras. The package calls again when
-    the import is through.
+    a public name is used.
 
     Args:
         modules: `sys.modules`.
@@ -47,7 +48,7 @@ def register(modules: MutableMapping[str, ModuleType]) -> None:
 
 
 class _AfterKeras(MetaPathFinder):
-    """Waits for `import keras`, once."""
+    """Waits until Keras has been imported, once."""
 
     def __init__(
         self,
@@ -56,21 +57,41 @@ class _AfterKeras(MetaPathFinder):
     ) -> None:
         self._modules = modules
         self._finders = finders
+        self._searching = False
 
     def find_spec(
         self, name: str, path: Any = None, target: Any = None
     ) -> ModuleSpec | None:
-        if name != "keras":
+        if name != "keras" or self._searching:
             return None
-        self._finders.remove(self)
-        spec = PathFinder.find_spec(name, path, target)
-        if spec is None or spec.loader is None:
-            return None
-        execute = spec.loader.exec_module
-
-        def execute_and_register(module: ModuleType) -> None:
-            execute(module)
-            register(self._modules)
-
-        spec.loader.exec_module = execute_and_register  # type: ignore[method-assign]
+        self._searching = True
+        try:
+            spec = find_spec(name)  # by all the other finders
+        finally:
+            self._searching = False
+        if spec is not None and spec.loader is not None:
+            spec.loader = _Loader(spec.loader, self._loaded)
         return spec
+
+    def _loaded(self) -> None:
+        if self in self._finders:
+            self._finders.remove(self)
+        register(self._modules)
+
+
+class _Loader(Loader):
+    """Another loader, and a call when it is done."""
+
+    def __init__(self, loader: Any, done: Callable[[], None]) -> None:
+        self._loader = loader
+        self._done = done
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loader, name)
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        return cast("ModuleType | None", self._loader.create_module(spec))
+
+    def exec_module(self, module: ModuleType) -> None:
+        self._loader.exec_module(module)
+        self._done()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from kerasresnet._version import __version__
 from kerasresnet.augmentation import Augmentation
@@ -65,11 +66,12 @@ class RunSettings:
 
 def new_folder(parent: Path, name: str) -> Path:
     """Makes the first of `name-1`, `name-2`, … that does not exist yet."""
+    parent.mkdir(parents=True, exist_ok=True)
     number = 1
     while True:
         folder = parent / f"{name}-{number}"
         try:
-            folder.mkdir(parents=True)
+            folder.mkdir()
         except FileExistsError:
             number += 1
         else:
@@ -108,23 +110,15 @@ def train_run(
     """
     train, held_out = data.split(settings.validation, seed=settings.seed)
     say(f"split: {len(train):,} images to train on, {len(held_out):,} held out")
-    model = build_classifier(
-        class_names=data.class_names,
-        weights=settings.weights,
-        input_shape=(settings.image_size, settings.image_size, 3),
-        hidden_units=settings.hidden_units,
-        dropout=settings.dropout,
-    )
-    trained = sum(math.prod(weight.shape) for weight in model.trainable_weights)
-    say(
-        f"build: ResNet50 for {settings.image_size} px, {model.count_params():,} parameters, "
-        f"{trained:,} of them in the head"
-    )
+    model = _build(data.class_names, settings, say)
+    _write_settings(folder / "settings.json", settings, data)
     shared: dict[str, Any] = {
         "batch_size": settings.batch_size,
         "augmentation": Augmentation() if settings.augment else None,
         "seed": settings.seed,
         "verbose": verbose,
+        # A run that is stopped leaves the model of its last whole epoch.
+        "callbacks": [keras.callbacks.ModelCheckpoint(str(folder / "model.keras"))],
     }
     say(f"train: the head, {settings.epochs} epochs; the backbone is frozen")
     histories = [
@@ -137,6 +131,7 @@ def train_run(
             **shared,
         )
     ]
+    _save(model, histories, folder)
     if settings.fine_tune_epochs:
         say(
             f"fine-tune: from {settings.from_stage}, {settings.fine_tune_epochs} epochs"
@@ -152,18 +147,54 @@ def train_run(
                 **shared,
             )
         )
+        _save(model, histories, folder)
+    say(f"save: {folder / 'model.keras'}")
     say("evaluate: the held-out images")
     report = evaluate(model, held_out, batch_size=settings.batch_size)
-    model.save(folder / "model.keras")
-    say(f"save: {folder / 'model.keras'}")
-    _write_settings(folder / "settings.json", settings, data)
-    _write_history(folder / "history.csv", histories)
     write_report(folder, report)
+    _draw(train, held_out, histories, model, folder)
+    return model, report
+
+
+def _draw(
+    train: ImageData,
+    held_out: ImageData,
+    histories: Sequence[keras.callbacks.History],
+    model: Classifier,
+    folder: Path,
+) -> None:
     plot_images(train).savefig(folder / "images.png", dpi=120)
     plot_history(*histories).savefig(folder / "history.png", dpi=120)
-    some = predict(model, held_out.take(9, seed=settings.seed))
+    some = predict(model, held_out.take(9))
     plot_predictions(some).savefig(folder / "predictions.png", dpi=120)
-    return model, report
+
+
+def _build(
+    class_names: tuple[str, ...], settings: RunSettings, say: Callable[[str], None]
+) -> Classifier:
+    model = build_classifier(
+        class_names=class_names,
+        weights=settings.weights,
+        input_shape=(settings.image_size, settings.image_size, 3),
+        hidden_units=settings.hidden_units,
+        dropout=settings.dropout,
+    )
+    trained = sum(math.prod(weight.shape) for weight in model.trainable_weights)
+    say(
+        f"build: ResNet50 for {settings.image_size} px, {model.count_params():,} "
+        f"parameters, {trained:,} of them in the head"
+    )
+    return model
+
+
+def _save(
+    model: Classifier, histories: Sequence[keras.callbacks.History], folder: Path
+) -> None:
+    # Written aside and renamed: a stop in the middle leaves the last whole file.
+    aside = folder / "model.partial.keras"
+    model.save(aside)
+    aside.replace(folder / "model.keras")
+    _write_history(folder / "history.csv", histories)
 
 
 def write_report(folder: Path, report: Report) -> None:
@@ -187,6 +218,7 @@ def _write_settings(path: Path, settings: RunSettings, data: ImageData) -> None:
         "versions": {
             "kerasresnet": __version__,
             "keras": keras.__version__,
+            "numpy": np.__version__,
             "python": platform.python_version(),
         },
     }

@@ -3,18 +3,20 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any, Literal, TypeAlias
 
 import keras
 
+from kerasresnet.arrays import check_names
 from kerasresnet.augmentation import Augmentation
 from kerasresnet.backbones import TrainableStage
 from kerasresnet.classifier import Classifier, check_classifier
 from kerasresnet.datasets import data_errors
 from kerasresnet.errors import listing, unknown
-from kerasresnet.freezing import recompile, set_trainable
+from kerasresnet.freezing import check_stage, recompile, set_trainable
 from kerasresnet.images import ImageData
-from kerasresnet.losses import CrossEntropy, accuracy
+from kerasresnet.losses import Accuracy, CrossEntropy
 from kerasresnet.pipeline import (
     Cache,
     Data,
@@ -59,11 +61,10 @@ def compile_classifier(
     'SGD'
     """
     check_classifier(model)
-    named_metrics = [keras.metrics.MeanMetricWrapper(accuracy, name="accuracy")]
     model.compile(
         optimizer=_optimizer(optimizer, learning_rate),
         loss=CrossEntropy(label_smoothing),
-        metrics=named_metrics if metrics is None else list(metrics),
+        metrics=[Accuracy()] if metrics is None else list(metrics),
     )
 
 
@@ -126,7 +127,7 @@ def fit(  # noqa: PLR0913 - the public contract
     check_classifier(model)
     _check_run(model, epochs, learning_rate, precision)
     inputs = _inputs(model, train, validation, batch_size, augmentation, cache, seed)
-    _prepare(model, inputs.class_names, learning_rate)
+    _prepare(model, inputs, learning_rate)
     return _run(model, inputs, epochs, callbacks, verbose)
 
 
@@ -182,10 +183,11 @@ def fine_tune(  # noqa: PLR0913 - the public contract
     >>> history = kr.fine_tune(model, train, validation, epochs=1, verbose=0)
     """
     check_classifier(model)
+    check_stage(from_stage)
     _check_run(model, epochs, learning_rate, precision)
     inputs = _inputs(model, train, validation, batch_size, augmentation, cache, seed)
     set_trainable(model, from_stage)
-    _prepare(model, inputs.class_names, learning_rate)
+    _prepare(model, inputs, learning_rate)
     return _run(model, inputs, epochs, callbacks, verbose)
 
 
@@ -205,10 +207,17 @@ def _optimizer(optimizer: Any, learning_rate: Any) -> Any:
 
 
 def _check_run(
-    model: Classifier, epochs: int, learning_rate: float | None, precision: Precision
+    model: Classifier, epochs: Any, learning_rate: Any, precision: Precision
 ) -> None:
-    if epochs < 1:
-        raise ValueError(f"epochs must be at least 1, received {epochs}.")
+    if learning_rate is not None and not isinstance(learning_rate, int | float):
+        raise ValueError(
+            f"learning_rate must be a number, received {learning_rate!r}. A schedule goes "
+            "to compile_classifier(model, learning_rate=schedule)."
+        )
+    if not isinstance(epochs, Integral) or epochs < 1:
+        raise ValueError(
+            f"epochs must be a whole number of at least 1, received {epochs}."
+        )
     if learning_rate is not None and not learning_rate > 0:
         raise ValueError(f"learning_rate must be positive, received {learning_rate}.")
     if precision not in _PRECISIONS:
@@ -226,6 +235,7 @@ class _Inputs:
     """Checked data, and the class names that its labels count in."""
 
     class_names: tuple[str, ...]
+    named: bool
     train: Any
     validation: Any
 
@@ -240,10 +250,13 @@ def _inputs(
     seed: int,
 ) -> _Inputs:
     """Checks everything that may be refused, before the model is changed."""
-    names = _names_after(model, train)
+    if isinstance(train, tuple | list) and len(train) == 2 and not model.named:
+        train = ImageData.from_arrays(*train)
+    names, named = _names_after(model, train)
     batches = training_batches(
         train,
         class_names=names,
+        named=named,
         image_size=model.image_size,
         batch_size=batch_size,
         augmentation=augmentation,
@@ -251,31 +264,38 @@ def _inputs(
         seed=seed,
     )
     if validation is None:
-        return _Inputs(names, batches, None)
+        return _Inputs(names, named, batches, None)
     held_out = evaluation_batches(
         validation,
         class_names=names,
+        named=named,
         image_size=model.image_size,
         batch_size=batch_size,
         cache=cache,
     )
-    return _Inputs(names, batches, held_out)
+    return _Inputs(names, named, batches, held_out)
 
 
-def _names_after(model: Classifier, train: Data) -> tuple[str, ...]:
-    """The class names that the model will have: its own, or the data's if it has none."""
-    named = isinstance(train, ImageData) and train.named
-    if model.named or not named or len(train.class_names) != len(model.class_names):
-        return model.class_names
-    return tuple(train.class_names)
+def _names_after(model: Classifier, train: Data) -> tuple[tuple[str, ...], bool]:
+    """The class names that the model will have, its own or the data's if it has none."""
+    # Keras's image_dataset_from_directory puts the names on its dataset, too.
+    found = check_names(getattr(train, "class_names", None) or ())
+    named = getattr(train, "named", True) and len(found) == len(model.class_names)
+    return (
+        (found, True) if named and not model.named else (model.class_names, model.named)
+    )
 
 
-def _prepare(
-    model: Classifier, class_names: tuple[str, ...], learning_rate: float | None
-) -> None:
-    if class_names != model.class_names:
-        _log.info("The model takes the data's class names: %s.", listing(class_names))
-        model.class_names = class_names
+def _prepare(model: Classifier, inputs: _Inputs, learning_rate: float | None) -> None:
+    if inputs.named and not model.named:
+        trained = model.compiled and int(model.optimizer.iterations) > 0
+        _log.log(
+            logging.WARNING if trained else logging.INFO,
+            "The model%s takes the data's names, in their order: %s.",
+            ", trained without class names," if trained else "",
+            listing(inputs.class_names),
+        )
+        model.class_names = inputs.class_names
     if not model.compiled:
         compile_classifier(model, learning_rate=learning_rate or _LEARNING_RATE)
     elif model.stale:

@@ -24,6 +24,8 @@ Arrays: TypeAlias = dict[str, list[Pixels]]
 
 _URL = "https://storage.googleapis.com/tensorflow/keras-applications/resnet/"
 _SUFFIXES = (".h5", ".keras")
+# No layer of a ResNet comes near; a damaged or hostile header may claim any size.
+_LARGEST = 2**31
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ def cache_folder() -> Path:
     That is `models` below `KERAS_HOME`, by default below `~/.keras`.
     """
     home = os.environ.get("KERAS_HOME")
-    return (Path(home) if home else Path("~/.keras").expanduser()) / "models"
+    return Path(home or "~/.keras").expanduser() / "models"
 
 
 def is_cached(backbone: str, *, include_top: bool = False) -> bool:
@@ -176,7 +178,8 @@ def _imagenet(file: PinnedFile) -> Path:
         return Path(downloaded)
     except Exception as error:  # Keras raises a bare Exception when a download fails
         raise WeightsError(
-            f"The ImageNet weights are not on this machine and could not be downloaded. "
+            "The ImageNet weights are not on this machine and could not be downloaded "
+            f"({error}). "
             f"Get {file.url} (MD5 {file.md5}) elsewhere and put it into {path.parent}; or pass "
             "weights='path/to/file.h5' for a file of your own, or weights=None to start from "
             "random weights."
@@ -199,12 +202,13 @@ def _read_file(file: Any) -> Arrays:
         if path.split("/")[-1] == "vars" and name and not path.startswith("optimizer"):
             keys = sorted(group, key=int)
             if keys:
-                arrays[str(name)] = [np.asarray(group[key]) for key in keys]
+                arrays[str(name)] = [_array(group, key) for key in keys]
 
-    # Follows no link that leads out of the file.
     file.visititems(visit)
     if not arrays:
-        raise ValueError("no layer is stored in it")
+        raise ValueError(
+            "no named layer is stored in it; Keras before 3.8 stored no names"
+        )
     return arrays
 
 
@@ -212,10 +216,21 @@ def _read_keras2(root: Any) -> Arrays:
     arrays: Arrays = {}
     for name in (_text(raw) for raw in root.attrs["layer_names"]):
         group = root[name]
-        stored = [np.asarray(group[_text(raw)]) for raw in group.attrs["weight_names"]]
+        stored = [_array(group, _text(raw)) for raw in group.attrs["weight_names"]]
         if stored:
             arrays[name] = stored
     return arrays
+
+
+def _array(group: Any, key: str) -> Pixels:
+    """Reads one array, and nothing that lies outside the file."""
+    dataset = group[key]
+    foreign = isinstance(group.get(key, getlink=True), h5py.ExternalLink)
+    if foreign or dataset.external or dataset.is_virtual:
+        raise ValueError(f"{key} lies in another file")
+    if dataset.dtype.kind not in "fiu" or dataset.nbytes > _LARGEST:
+        raise ValueError(f"{key} is not an array of weights")
+    return np.asarray(dataset)
 
 
 def _text(raw: str | bytes) -> str:
@@ -247,3 +262,5 @@ def _check_fits(layer: Any, found: Arrays, path: Path) -> None:
             f"{path} does not fit at layer {layer.name!r}: expected shapes {expected}, "
             f"received {received}. It was made for another network."
         )
+    if not all(np.isfinite(array).all() for array in found[layer.name]):
+        raise WeightsError(f"{path} holds NaN or infinity at layer {layer.name!r}.")

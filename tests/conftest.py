@@ -42,7 +42,9 @@ backbones.BACKBONES["small"] = backbones.Backbone(_small_graph, smallest=16)
 def small():
     """Builds a `Classifier` on the stand-in, 32 px, five classes."""
 
-    def build(num_classes=5, seed=0, **settings):
+    def build(num_classes=None, seed=0, **settings):
+        if num_classes is None and "class_names" not in settings:
+            num_classes = 5
         keras.utils.set_random_seed(seed)
         settings = {"input_shape": (32, 32, 3), "weights": None, **settings}
         return kr.build_classifier(num_classes, backbone="small", **settings)

@@ -146,8 +146,8 @@ def test_doctor_prints_a_line_for_each_finding(capsys):
     ("line", "reason"),
     [
         ("train absent", "absent does not exist"),
-        ("evaluate absent.keras {photos}", "There is no file absent.keras"),
-        ("predict {model} absent.jpg", "there is no such file"),
+        ("evaluate absent.keras {photos}", "There is no file absent.keras. Expected"),
+        ("predict {model} absent.jpg", "There is no file absent.jpg"),
         ("predict {model} {empty}", "There is no image in"),
         (
             "train {photos} --weights absent.h5 --out {empty}/run",
@@ -216,3 +216,10 @@ def test_defaults_of_the_command_line_are_those_of_the_run():
     settings = runs.RunSettings()
     for name, value in vars(settings).items():
         assert getattr(options, name) == value
+
+
+def test_a_job_that_failed_leaves_no_empty_folder(flower_folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = ["train", str(flower_folder), "--weights", "absent.h5"]
+    assert cli.main(words) == 1
+    assert list((tmp_path / "runs").iterdir()) == []

@@ -75,8 +75,8 @@ def test_the_demo_says_every_step_and_leaves_the_figures(quick, tmp_path, monkey
         "build",
         "train",
         "fine-tune",
-        "evaluate",
         "save",
+        "evaluate",
         "predict",
         "results",
     ]
@@ -108,8 +108,10 @@ def test_the_demo_says_which_weights_it_takes(monkeypatch, given, cached, chosen
 def test_the_demo_notices_a_model_that_answers_differently(
     quick, tmp_path, monkeypatch
 ):
-    answers = iter([["a"], ["b"]])
-    monkeypatch.setattr(demo, "predict", lambda *_, **__: next(answers))
+    answers = iter(
+        [kr.Prediction("x", name, 0.9, ((name, 0.9),)) for name in ("a", "b")]
+    )
+    monkeypatch.setattr(demo, "predict", lambda *_, **__: [next(answers)])
     monkeypatch.setattr(demo, "_say_predictions", lambda *_: None)
     with pytest.raises(kr.ArtifactError, match="answers differently"):
         run(tmp_path / "demo")

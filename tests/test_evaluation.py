@@ -154,3 +154,29 @@ def test_a_report_of_nothing_or_of_another_shape_is_refused():
         kr.Report(("a", "b"), np.zeros(1, int), np.zeros((1, 3)), ("x",))
     with pytest.raises(ValueError, match="k must be at least 1"):
         random_report().top_k(0)
+
+
+def test_a_report_of_nan_or_of_labels_beyond_the_classes_is_refused():
+    with pytest.raises(kr.DataError, match="gave NaN instead of probabilities"):
+        kr.Report(("a", "b"), np.zeros(1, int), np.full((1, 2), np.nan), ("x",))
+    with pytest.raises(kr.DataError, match="Labels run from 2 to 2, expected 0 to 1"):
+        kr.Report(("a", "b"), np.array([2]), np.eye(2)[:1], ("x",))
+    with pytest.raises(kr.DataError, match="1 labels but 0 sources"):
+        kr.Report(("a", "b"), np.array([1]), np.eye(2)[:1], ())
+
+
+def test_class_names_that_are_numbers_are_matched_by_name_too(small, pixels):
+    folders = sorted(map(str, range(12)))  # "0", "1", "10", "11", "2", …
+    model = small(class_names=folders)
+    data = kr.ImageData.from_arrays(pixels[0][:3], ["0", "1", "2"])
+    report = kr.evaluate(model, data)
+    assert [report.class_names[label] for label in report.labels] == ["0", "1", "2"]
+    turned = small(class_names=["1", "0"])
+    two = kr.ImageData.from_arrays(pixels[0][:2], ["0", "1"])
+    assert list(kr.evaluate(turned, two).labels) == [1, 0]
+
+
+def test_whether_classes_are_named_is_saved_with_the_model(small, tmp_path):
+    for model, named in ((small(3), False), (small(class_names=["0", "1"]), True)):
+        model.save(tmp_path / "model.keras")
+        assert kr.load(tmp_path / "model.keras").named == named

@@ -132,7 +132,7 @@ def test_upsampled_logs_to_wandb_offline(cifar10, tmp_path, capsys, monkeypatch)
 
 def test_upsampled_says_how_to_get_wandb(cifar10, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
-    with pytest.raises(SystemExit, match=r"pip install 'kerasresnet\[wandb\]'"):
+    with pytest.raises(SystemExit, match=r"pip install '\.\[wandb\]'"):
         run_example(
             "cifar10_upsampled.py", "--wandb", "--data", cifar10, "--out", tmp_path
         )
@@ -204,5 +204,5 @@ def test_the_notebook_runs_and_stores_no_output(tmp_path, monkeypatch):
     assert len(figures) == 3
     printed = "".join(output.get("text", "") for output in outputs)
     assert "(95 % interval" in printed
-    assert "of 30 images)" in printed
+    assert "of 40 images)" in printed
     assert (tmp_path / "quickstart" / "flowers.keras").is_file()

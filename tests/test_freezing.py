@@ -112,3 +112,27 @@ def test_a_model_without_stages_is_refused():
     plain = keras.Model(images, keras.layers.Dense(2)(images), name="plain")
     with pytest.raises(ValueError, match="'plain' has no ResNet stages"):
         kr.set_trainable(plain, "conv5")
+
+
+def test_flags_changed_by_hand_after_loading_are_noticed(small, pixels, tmp_path):
+    model = small()
+    kr.fit(model, pixels, epochs=1)
+    model.save(tmp_path / "model.keras")
+    again = kr.load(tmp_path / "model.keras")
+    again.get_layer("conv5_block1_1_conv").trainable = True
+    with pytest.raises(RuntimeError, match="changed after the model was compiled"):
+        again.fit(*pixels)
+    kr.fit(again, pixels, epochs=1)
+
+
+def test_a_model_that_cannot_be_compiled_again_is_left_as_it_was(small):
+    model = small()
+
+    def unregistered(y_true, y_pred):
+        return y_pred[:, 0]
+
+    model.compile("adam", unregistered)
+    before = plan(model)
+    with pytest.raises(ValueError, match="register_keras_serializable"):
+        kr.set_trainable(model, "conv5")
+    assert plan(model) == before

@@ -101,8 +101,8 @@ def test_every_public_name_is_the_one_of_its_module():
 
 
 def test_an_unknown_public_name_is_an_attribute_error():
-    with pytest.raises(AttributeError, match="no attribute 'classifer'"):
-        _ = kr.classifer
+    with pytest.raises(AttributeError, match="no attribute 'no_such_name'"):
+        _ = kr.no_such_name
 
 
 @pytest.mark.parametrize(

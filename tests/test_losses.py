@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from kerasresnet.losses import CrossEntropy, accuracy
+from kerasresnet.losses import Accuracy, CrossEntropy, accuracy
 
 PROBABILITIES = np.array([[0.7, 0.2, 0.1], [0.3, 0.3, 0.4]], "float32")
 LABELS = np.array([0, 1])
@@ -31,3 +31,14 @@ def test_the_loss_survives_serialization():
 def test_label_smoothing_out_of_range_is_refused(value):
     with pytest.raises(ValueError, match="label_smoothing must be"):
         CrossEntropy(label_smoothing=value)
+
+
+@pytest.mark.parametrize("label", [-1, 3])
+def test_a_label_that_is_no_class_gives_nan_not_nothing(label):
+    assert np.isnan(CrossEntropy()(np.array([0, label]), PROBABILITIES))
+
+
+def test_the_metric_survives_serialization_and_means():
+    metric = keras.metrics.deserialize(keras.metrics.serialize(Accuracy()))
+    metric.update_state(LABELS, PROBABILITIES)
+    assert float(metric.result()) == 0.5

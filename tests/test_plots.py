@@ -123,3 +123,8 @@ def test_long_names_keep_their_end(small, flowers, pixels):
     title = figure.axes[0].get_title().split("\n")[0]
     assert len(title) == 28
     assert title.startswith("…")
+
+
+def test_dollar_signs_in_names_are_no_formulas():
+    report = kr.Report(("$a$", "b_{$x$}"), np.array([0, 1]), np.eye(2), ("x", "y"))
+    assert drawn(kr.plot_confusion(report)).std() > 0

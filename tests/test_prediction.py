@@ -112,6 +112,7 @@ def test_printing_a_prediction_names_source_and_answers(model, flowers):
         (np.full((32, 32, 3), np.nan), "NaN"),
         (np.full((32, 32, 3), 300), "from 300 to 300"),
         ([7], "received int"),
+        (7, "received int"),
     ],
 )
 def test_what_is_no_image_is_refused(model, images, message):
@@ -134,3 +135,14 @@ def test_bytes_may_be_of_any_format(model):
     Image.new("RGB", (40, 40), "red").save(stream, "WEBP", lossless=True)
     (red,) = kr.predict(model, Image.new("RGB", (40, 40), "red"))
     assert kr.predict(model, stream.getvalue())[0].top == red.top
+
+
+def test_folders_in_a_list_are_read_too(model, flower_folder, flowers):
+    listed = [flower_folder / "roses", flowers.paths[0]]
+    sources = [p.source for p in kr.predict(model, listed)]
+    assert sources == [*map(str, flowers.paths[12:18]), str(flowers.paths[0])]
+
+
+def test_a_black_photo_is_a_photo(model):
+    black = np.zeros((1, 32, 32, 3), "uint8")
+    assert kr.predict(model, black)[0].top == kr.predict(model, black[0])[0].top

@@ -13,15 +13,18 @@ def as_arrays(data, size=(32, 32)):
     return images, np.asarray(data.labels)
 
 
-def test_folder_arrays_and_dataset_train_to_the_same_weights(small, flowers):
-    sources = [
-        flowers,
-        as_arrays(flowers),
-        kr.make_dataset(flowers, training=True, image_size=(32, 32), seed=4),
-    ]
+@pytest.mark.parametrize("batch_size", [8, 30])
+def test_folder_arrays_and_dataset_train_to_the_same_weights(
+    small, flowers, batch_size
+):
+    sources = [flowers, as_arrays(flowers)]
+    if batch_size == 30:  # a dataset draws an order of its own
+        sources.append(
+            kr.make_dataset(flowers, training=True, image_size=(32, 32), seed=4)
+        )
     models = [small(class_names=flowers.class_names) for _ in sources]
     histories = [
-        kr.fit(model, source, epochs=2, seed=4)
+        kr.fit(model, source, epochs=2, seed=4, batch_size=batch_size)
         for model, source in zip(models, sources, strict=True)
     ]
     for model, history in zip(models[1:], histories[1:], strict=True):
@@ -90,7 +93,7 @@ def test_a_model_without_names_takes_those_of_the_data(small, flowers, caplog):
     with caplog.at_level(logging.INFO, "kerasresnet"):
         kr.fit(model, flowers, epochs=1)
     assert model.class_names == flowers.class_names
-    assert "takes the data's class names: daisy, dandelion" in caplog.text
+    assert "takes the data's names, in their order: daisy, dandelion" in caplog.text
 
 
 def test_labels_follow_their_names_when_the_order_differs(
@@ -159,8 +162,8 @@ def test_callbacks_and_validation_work_as_in_keras(small, flowers):
 
 @pytest.mark.parametrize("cache", ["auto", "memory", False])
 def test_the_cache_changes_nothing_but_the_time(small, flowers, cache):
-    oracle = kr.fit(small(), flowers, epochs=2)
-    history = kr.fit(small(), flowers, epochs=2, cache=cache)
+    oracle = kr.fit(small(), flowers, epochs=2, batch_size=8)
+    history = kr.fit(small(), flowers, epochs=2, batch_size=8, cache=cache)
     assert history.history == oracle.history
 
 
@@ -198,7 +201,7 @@ def test_an_unreadable_photo_stops_training_before_the_first_step(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"epochs": 0}, "epochs must be at least 1"),
+        ({"epochs": 0}, "epochs must be a whole number of at least 1"),
         ({"learning_rate": -1.0}, "learning_rate must be positive"),
         ({"precision": "float16"}, "Unknown precision 'float16'"),
         ({"precision": "bfloat16"}, r"set_dtype_policy\('mixed_bfloat16'\)"),
@@ -229,5 +232,71 @@ def test_data_that_lacks_a_class_of_the_model_is_refused(small, flower_folder, f
 
 
 def test_labels_beyond_the_outputs_are_refused(small, pixels):
-    with pytest.raises(kr.DataError, match="there are 3 classes: expected 0 to 2"):
+    with pytest.raises(
+        kr.DataError, match=r"has 5 classes .* but the model has 3 outputs"
+    ):
         kr.fit(small(3), pixels)
+
+
+def test_names_among_the_labels_of_arrays_become_the_models(small, pixels):
+    model = small(2)
+    kr.fit(model, (pixels[0], ["cat", "dog"] * 5), epochs=1)
+    assert model.class_names == ("cat", "dog")
+
+
+def test_a_schedule_passed_as_a_rate_is_refused_with_the_way_on(small, pixels):
+    schedule = keras.optimizers.schedules.CosineDecay(0.1, 100)
+    with pytest.raises(ValueError, match="A schedule goes to compile_classifier"):
+        kr.fit(small(), pixels, learning_rate=schedule)
+
+
+def test_pixels_and_threads_are_let_go_after_training(small, flowers):
+    import gc
+    import threading
+
+    from kerasresnet.pipeline import _PixelStore
+
+    model = small()
+    threads = []
+    for _ in range(3):
+        kr.fit(model, flowers, epochs=1)
+        kr.predict(model, flowers)
+        gc.collect()
+        threads.append(threading.active_count())
+    held = [thing for thing in gc.get_objects() if isinstance(thing, _PixelStore)]
+    assert held == []
+    assert threads[2] <= threads[1]
+
+
+def test_a_wrong_stage_is_refused_before_any_photo_is_read(small):
+    nowhere = kr.ImageData(tuple("abcde"), np.arange(5), (__file__,) * 5)
+    with pytest.raises(ValueError, match="Unknown stage 'conv_5'"):
+        kr.fine_tune(small(), nowhere, from_stage="conv_5")
+
+
+def test_names_on_a_dataset_of_keras_become_the_models(small, flower_folder):
+    names = ["tulips", "roses", "daisy"]
+    dataset = keras.utils.image_dataset_from_directory(
+        flower_folder, image_size=(32, 32), class_names=names, verbose=False
+    )
+    model = small(3)
+    kr.fit(model, dataset, epochs=1)
+    assert model.class_names == tuple(names)
+
+
+def test_a_trained_model_without_names_takes_names_with_a_warning(
+    small, pixels, caplog
+):
+    model = small(2)
+    kr.fit(model, (pixels[0], pixels[1] % 2), epochs=1)
+    kr.fit(model, (pixels[0], ["cat", "dog"] * 5), epochs=1)
+    assert "trained without class names, takes the data's names" in caplog.text
+
+
+def test_callbacks_know_that_more_accuracy_is_better(small, pixels, tmp_path):
+    best = keras.callbacks.ModelCheckpoint(
+        str(tmp_path / "best.keras"), monitor="val_accuracy", save_best_only=True
+    )
+    stop = keras.callbacks.EarlyStopping("val_accuracy", patience=0)
+    kr.fit(small(), pixels, pixels, epochs=2, callbacks=[best, stop])
+    assert kr.load(tmp_path / "best.keras").compiled

@@ -189,7 +189,7 @@ def test_paths_that_are_no_weights_are_refused(tmp_path):
 
 def test_an_empty_weights_file_is_refused(tmp_path):
     h5py.File(tmp_path / "empty.h5", "w").close()
-    with pytest.raises(kr.WeightsError, match="no layer is stored in it"):
+    with pytest.raises(kr.WeightsError, match="no named layer is stored in it"):
         read(tmp_path / "empty.h5")
 
 
@@ -198,3 +198,37 @@ def test_the_cache_folder_follows_keras_home(monkeypatch, tmp_path):
     assert cache_folder() == tmp_path / "models"
     monkeypatch.delenv("KERAS_HOME")
     assert cache_folder().parts[-2:] == (".keras", "models")
+
+
+def test_a_file_without_the_head_is_no_imagenet_classifier(tmp_path):
+    trunk = keras.applications.ResNet50(
+        weights=None, include_top=False, input_shape=SHAPE
+    )
+    trunk.save_weights(tmp_path / "trunk.weights.h5")
+    with pytest.raises(kr.WeightsError, match="holds no classification head"):
+        kr.imagenet_classifier(weights=tmp_path / "trunk.weights.h5")
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda g: g.create_dataset("x", data=np.array([b"text"])), "not an array of"),
+        (lambda g: g.create_dataset("x", (1,), external="other"), "another file"),
+        (
+            lambda g: g.create_dataset("x", (2**40,), "f4", chunks=(1,)),
+            "not an array of",
+        ),
+        (lambda g: g.create_dataset("x", data=np.array([np.nan])), "holds NaN"),
+    ],
+)
+def test_arrays_that_are_no_weights_are_refused(tmp_path, damage, message):
+    path = tmp_path / "odd.h5"
+    with h5py.File(path, "w") as file:
+        file.attrs["layer_names"] = ["predictions"]
+        group = file.create_group("predictions")
+        group.attrs["weight_names"] = ["x"]
+        damage(group)
+    scale = keras.layers.LayerNormalization(name="predictions", center=False)
+    scale.build((None, 1))
+    with pytest.raises(kr.WeightsError, match=message):
+        weights.assign_weights([scale], path)
