@@ -1,7 +1,6 @@
 """The CIFAR-10 arrays: Keras's download, or a local copy in any usual layout."""
 
 import io
-import logging
 import pickle
 import tarfile
 from collections.abc import Callable
@@ -12,8 +11,6 @@ import numpy as np
 
 from kerasresnet.decoding import Pixels
 from kerasresnet.errors import DataError, unknown
-
-_log = logging.getLogger(__name__)
 
 Subset: TypeAlias = Literal["train", "test"]
 
@@ -128,7 +125,7 @@ def download(subset: Subset) -> tuple[Pixels, Pixels]:
     except Exception as error:  # Keras raises a bare Exception when a download fails
         raise DataError(
             "CIFAR-10 could not be downloaded from https://www.cs.toronto.edu/~kriz/"
-            "cifar-10-python.tar.gz. Download it elsewhere and pass "
+            f"cifar-10-python.tar.gz ({error}). Download it elsewhere and pass "
             "ImageData.cifar10(path='cifar-10-python.tar.gz')."
         ) from error
     images, labels = train if subset == "train" else test

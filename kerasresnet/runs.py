@@ -117,8 +117,7 @@ def train_run(
         "augmentation": Augmentation() if settings.augment else None,
         "seed": settings.seed,
         "verbose": verbose,
-        # A run that is stopped leaves the model of its last whole epoch.
-        "callbacks": [keras.callbacks.ModelCheckpoint(str(folder / "model.keras"))],
+        "callbacks": [_SaveEachEpoch(folder / "model.keras")],
     }
     say(f"train: the head, {settings.epochs} epochs; the backbone is frozen")
     histories = [
@@ -131,7 +130,7 @@ def train_run(
             **shared,
         )
     ]
-    _save(model, histories, folder)
+    _write_history(folder / "history.csv", histories)
     if settings.fine_tune_epochs:
         say(
             f"fine-tune: from {settings.from_stage}, {settings.fine_tune_epochs} epochs"
@@ -147,7 +146,7 @@ def train_run(
                 **shared,
             )
         )
-        _save(model, histories, folder)
+        _write_history(folder / "history.csv", histories)
     say(f"save: {folder / 'model.keras'}")
     say("evaluate: the held-out images")
     report = evaluate(model, held_out, batch_size=settings.batch_size)
@@ -187,14 +186,21 @@ def _build(
     return model
 
 
-def _save(
-    model: Classifier, histories: Sequence[keras.callbacks.History], folder: Path
-) -> None:
-    # Written aside and renamed: a stop in the middle leaves the last whole file.
-    aside = folder / "model.partial.keras"
-    model.save(aside)
-    aside.replace(folder / "model.keras")
-    _write_history(folder / "history.csv", histories)
+class _SaveEachEpoch(keras.callbacks.Callback):
+    """Keeps the model of the last whole epoch, also if the run is stopped.
+
+    Written aside and renamed: a stop in the middle leaves the file before.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        del epoch, logs
+        aside = self._path.with_name("model.partial.keras")
+        self.model.save(aside)
+        aside.replace(self._path)
 
 
 def write_report(folder: Path, report: Report) -> None:

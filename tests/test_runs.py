@@ -82,3 +82,12 @@ def test_a_folder_that_holds_anything_is_never_written_into(tmp_path):
         empty_folder(tmp_path / "full")
     with pytest.raises(kr.DataError, match="exists and is not empty"):
         empty_folder(tmp_path / "full" / "thesis.txt")
+
+
+def test_every_epoch_leaves_a_whole_model_and_nothing_beside_it(small, tmp_path):
+    callback = runs._SaveEachEpoch(tmp_path / "model.keras")
+    callback.set_model(small(class_names=["cat", "dog"]))
+    for epoch in range(2):
+        callback.on_epoch_end(epoch)
+        assert [path.name for path in tmp_path.iterdir()] == ["model.keras"]
+        assert kr.load(tmp_path / "model.keras").class_names == ("cat", "dog")
