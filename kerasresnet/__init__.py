@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from kerasresnet.classifier import load as load
     from kerasresnet.cutting import split_at as split_at
     from kerasresnet.errors import ArtifactError as ArtifactError
+    from kerasresnet.errors import CacheError as CacheError
     from kerasresnet.errors import DataError as DataError
     from kerasresnet.errors import KerasResNetError as KerasResNetError
     from kerasresnet.errors import WeightsError as WeightsError
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from kerasresnet.evaluation import Mistake as Mistake
     from kerasresnet.evaluation import Report as Report
     from kerasresnet.evaluation import evaluate as evaluate
+    from kerasresnet.features import extract_features as extract_features
     from kerasresnet.freezing import set_trainable as set_trainable
     from kerasresnet.images import ImageData as ImageData
     from kerasresnet.pipeline import make_dataset as make_dataset
@@ -45,6 +47,7 @@ _HOME = {
     "ArtifactError": "errors",
     "Audit": "audit",
     "Augmentation": "augmentation",
+    "CacheError": "errors",
     "ClassScore": "evaluation",
     "Classifier": "classifier",
     "DataError": "errors",
@@ -58,6 +61,7 @@ _HOME = {
     "build_classifier": "classifier",
     "compile_classifier": "training",
     "evaluate": "evaluation",
+    "extract_features": "features",
     "fine_tune": "training",
     "fit": "training",
     "imagenet_classifier": "classifier",
@@ -77,6 +81,7 @@ __all__ = [
     "ArtifactError",
     "Audit",
     "Augmentation",
+    "CacheError",
     "ClassScore",
     "Classifier",
     "DataError",
@@ -90,6 +95,7 @@ __all__ = [
     "build_classifier",
     "compile_classifier",
     "evaluate",
+    "extract_features",
     "fine_tune",
     "fit",
     "imagenet_classifier",

@@ -30,6 +30,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_train(commands)
     _add_evaluate(commands)
     _add_predict(commands)
+    _add_cache(commands)
     doctor = commands.add_parser(
         "doctor",
         help="show versions, devices and cached weights, and why a GPU is not seen",
@@ -99,6 +100,28 @@ def _add_train(commands: Any) -> None:
         action="store_true",
         help="vary the training photos: flip, crop, brightness, contrast",
     )
+    train.add_argument(
+        "--views",
+        type=_whole(1),
+        metavar="N",
+        help="with --augment: views of each photo, computed once (default: new ones in each "
+        "epoch, which is slower)",
+    )
+    train.add_argument(
+        "--precision",
+        default="auto",
+        choices=("auto", "float32", "bfloat16"),
+        help="what the network computes in (default: auto, bfloat16 where the device is "
+        "good at it)",
+    )
+    train.add_argument(
+        "--cache",
+        type=_cache,
+        default="auto",
+        metavar="WHERE",
+        help="features of the frozen part: 'auto' keeps them in the user's cache folder, "
+        "'memory' for this run, 'off' not at all, a path there (default: auto)",
+    )
     _add(train, "--seed", 0, "N", _whole(0), "")
     train.set_defaults(command="train")
 
@@ -131,6 +154,27 @@ def _add_predict(commands: Any) -> None:
     predict.set_defaults(command="predict")
 
 
+def _add_cache(commands: Any) -> None:
+    cache = commands.add_parser(
+        "cache", help="show or clear the features that were computed before"
+    )
+    cache.add_argument(
+        "action",
+        nargs="?",
+        choices=("show", "clear"),
+        default="show",
+        help="show what is kept, or remove it (default: show)",
+    )
+    cache.add_argument(
+        "--dir",
+        type=_path,
+        metavar="DIR",
+        help="the cache folder (default: KERASRESNET_CACHE, or kerasresnet in the user's "
+        "cache folder)",
+    )
+    cache.set_defaults(command="cache")
+
+
 def _add_photos(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "directory",
@@ -160,6 +204,12 @@ def _path(text: str) -> Path:
     if not text:
         raise _expected("a path", text)
     return Path(text)
+
+
+def _cache(text: str) -> str | Path | bool:
+    if text == "off":
+        return False
+    return text if text in ("auto", "memory") else _path(text)
 
 
 def _whole(least: int) -> Callable[[str], int]:

@@ -4,7 +4,7 @@ Which images are augmented, and when, is decided in `pipeline`: training images 
 after the cache.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import tensorflow as tf
@@ -24,6 +24,9 @@ class Augmentation:
             most 3:4, and it is resized back. 1 turns cropping off.
         brightness: Largest shift, as a share of the full range 0..255.
         contrast: Largest relative change of contrast.
+        views: Number of views of each photo. In training from a frozen backbone their
+            features are computed once, and each epoch draws one view of each photo.
+            Defaults to a new view in each epoch, for which the frozen part runs again.
 
     Raises:
         ValueError: If a value is out of its range.
@@ -39,6 +42,7 @@ class Augmentation:
     smallest_crop: float = 0.7
     brightness: float = 0.1
     contrast: float = 0.1
+    views: int | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.smallest_crop <= 1:
@@ -51,6 +55,18 @@ class Augmentation:
                 raise ValueError(
                     f"{name} must be at least 0 and below 1, received {value}."
                 )
+
+        views: Any = self.views
+        if views is not None and not (isinstance(views, int) and views >= 1):
+            raise ValueError(
+                f"views must be a whole number of at least 1, or None for new ones in each "
+                f"epoch, received {self.views!r}."
+            )
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What decides how a view looks: everything but their number."""
+        return {k: v for k, v in asdict(self).items() if k != "views"}
 
     def __call__(self, image: Any, seed: Any) -> Any:
         """Returns one random view.

@@ -17,7 +17,7 @@ Stage: TypeAlias = Literal["conv1", "conv2", "conv3", "conv4", "conv5", "avg_poo
 TrainableStage: TypeAlias = Literal["conv1", "conv2", "conv3", "conv4", "conv5"]
 
 # The layer at which each stage ends; of several that match, the last.
-_STAGE_ENDS = {
+_STAGE_ENDS: dict[Stage, re.Pattern[str]] = {
     "conv1": re.compile(r"pool1_pool"),
     "conv2": re.compile(r"conv2_block\d+_out"),
     "conv3": re.compile(r"conv3_block\d+_out"),

@@ -3,7 +3,7 @@
 import json
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
@@ -74,6 +74,7 @@ class Classifier(keras.Model):
         self._class_names = tuple(class_names)
         self._named = named
         self._planned: tuple[int, tuple[str, ...]] | None = None
+        self._twin: Callable[..., Any] | None = None
         self._builder = {
             "backbone": backbone,
             "input_shape": list(input_shape),
@@ -114,6 +115,46 @@ class Classifier(keras.Model):
         if self._planned is None or self._planned[0] != id(self.optimizer):
             return False
         return self._planned[1] != plan(self)
+
+    @property
+    def input_spec(self) -> Any:
+        """What Keras checks inputs against; nothing while a twin takes features."""
+        return None if self._twin is not None else super().input_spec
+
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        """Returns class probabilities, as Keras calls it.
+
+        Args:
+            inputs: Images; or, within `trained_through`, a dictionary for the twin.
+            training: As in Keras.
+            mask: As in Keras.
+
+        Returns:
+            A tensor of shape `(N, classes)`.
+        """
+        if self._twin is not None and isinstance(inputs, dict):
+            return self._twin(inputs, training=training)
+        return super().call(inputs, training=training, mask=mask)
+
+    @contextmanager
+    def trained_through(self, twin: Callable[..., Any]) -> Iterator[None]:
+        """Lets another graph on the same variables compute what `fit` is given.
+
+        Within it, `fit` and `evaluate` take batches of dictionaries, which go to the twin.
+        Images are still computed by the model's own layers: callbacks notice nothing.
+
+        Args:
+            twin: Called with a dictionary and `training`; returns class probabilities.
+        """
+        # In a closure, because Keras would save a model's attribute with the model.
+        self._twin = lambda inputs, training: twin(inputs, training=training)
+        self.train_function = self.test_function = None
+        try:
+            yield
+        finally:
+            self._twin = None
+            # They were compiled for this twin.
+            self.train_function = self.test_function = None
 
     def make_train_function(self, force: bool = False) -> Any:
         """Makes Keras's training function; refuses one made for other flags.
@@ -348,16 +389,19 @@ def _head(
     dropout: float,
     pooling: str,
 ) -> Any:
-    values = POOLINGS[pooling](name=f"{pooling}_pool")(features)
+    # float32 under every policy: the head is small, and a softmax in half precision loses
+    # small probabilities.
+    values = POOLINGS[pooling](dtype="float32", name=f"{pooling}_pool")(features)
     for number, units in enumerate(hidden_units, 1):
         if dropout:
-            values = keras.layers.Dropout(dropout, name=f"dropout_{number}")(values)
-        values = keras.layers.Dense(units, activation="relu", name=f"hidden_{number}")(
-            values
-        )
+            values = keras.layers.Dropout(
+                dropout, dtype="float32", name=f"dropout_{number}"
+            )(values)
+        values = keras.layers.Dense(
+            units, activation="relu", dtype="float32", name=f"hidden_{number}"
+        )(values)
     if dropout:
-        values = keras.layers.Dropout(dropout, name="dropout")(values)
-    # float32 under every policy: a softmax in half precision loses small probabilities.
+        values = keras.layers.Dropout(dropout, dtype="float32", name="dropout")(values)
     dense = keras.layers.Dense(
         classes, activation="softmax", dtype="float32", name="predictions"
     )

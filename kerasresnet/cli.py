@@ -12,6 +12,7 @@ import os
 import re
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -152,6 +153,9 @@ def _train(options: argparse.Namespace) -> None:
         hidden_units=tuple(options.hidden_units),
         dropout=options.dropout,
         augment=options.augment,
+        views=options.views,
+        precision=options.precision,
+        cache=options.cache,
         seed=options.seed,
     )
     name = options.directory.resolve().name
@@ -212,6 +216,37 @@ def _predict(options: argparse.Namespace) -> None:
     {"table": _print_table, "csv": _print_csv, "jsonl": _print_jsonl}[options.output](
         predictions
     )
+
+
+def _cache(options: argparse.Namespace) -> None:
+    from kerasresnet.caching import cache_limit, cache_root
+    from kerasresnet.shards import clear, entries
+
+    root = options.dir or cache_root()
+    if options.action == "clear":
+        _say(f"{root}: {_size(clear(root))} of features removed")
+        return
+    kept = entries(root)
+    total = sum(entry.bytes for entry in kept)
+    _say(f"{root}: {_size(total)} of {cache_limit() / 1e9:g} GB, {len(kept)} entries")
+    if kept:
+        _say("\nlast used            rows      size  stage     image size  precision")
+    for entry in kept:
+        used = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.used))
+        kind = {"stage": "?", "image_size": "?", "precision": "?", **entry.kind}
+        pixels = " x ".join(str(side) for side in kind["image_size"])
+        _say(
+            f"{used}  {entry.rows:>7,}  {_size(entry.bytes):>8}  {kind['stage']:<8}  "
+            f"{pixels:<10}  {kind['precision']}"
+        )
+
+
+def _size(count: float) -> str:
+    for unit in ("B", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} GB"
 
 
 def _doctor(options: argparse.Namespace) -> None:
@@ -283,5 +318,6 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "train": _train,
     "evaluate": _evaluate,
     "predict": _predict,
+    "cache": _cache,
     "doctor": _doctor,
 }

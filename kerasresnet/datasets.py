@@ -12,6 +12,8 @@ import tensorflow as tf
 from kerasresnet.decoding import Pixels, check_values
 from kerasresnet.errors import DataError, listing
 
+_CHUNK = 256
+
 
 def is_dataset(data: object) -> bool:
     """Returns whether `data` is a `tf.data.Dataset`."""
@@ -124,3 +126,59 @@ def data_errors() -> Iterator[None]:
     # that is alive when Python ends can block its end.
     gc.collect()
     raise DataError(found.group(1))
+
+
+def dataset_chunks(
+    dataset: Any, image_size: tuple[int, int]
+) -> Iterator[tuple[Pixels, tuple[Pixels, ...]]]:
+    """Gives a dataset's images and what comes with them, some hundred at a time.
+
+    Args:
+        dataset: A `tf.data.Dataset` of batches.
+        image_size: Height and width that its images must have.
+
+    Yields:
+        A tuple of the images, and a tuple of labels and the like.
+
+    Raises:
+        DataError: If the dataset is empty or endless, gives images of another size, or
+            not as many batches as it announces.
+    """
+    announced = int(dataset.cardinality())
+    if announced == tf.data.INFINITE_CARDINALITY:
+        raise DataError(
+            "The dataset is endless. Call dataset.take(n), or leave out repeat()."
+        )
+    held: list[tuple[Pixels, ...]] = []
+    batches = 0
+    for batch in dataset:
+        columns = batch if isinstance(batch, tuple) else (batch,)
+        held.append(tuple(np.asarray(column) for column in columns))
+        _check_batch(held[-1][0], image_size, first=not batches)
+        batches += 1
+        if sum(len(columns[0]) for columns in held) >= _CHUNK:
+            yield _joined(held)
+            held = []
+    if held:
+        yield _joined(held)
+    if not batches:
+        raise DataError("The dataset is empty.")
+    if announced not in (batches, tf.data.UNKNOWN_CARDINALITY):
+        raise DataError(
+            f"The dataset gave {batches} batches in this pass, but announces {announced}: its "
+            "features would not belong to the same images. Make each pass give the same."
+        )
+
+
+def _joined(held: Sequence[tuple[Pixels, ...]]) -> tuple[Pixels, tuple[Pixels, ...]]:
+    images, *rest = (np.concatenate(parts) for parts in zip(*held, strict=True))
+    return images, tuple(rest)
+
+
+def _check_batch(images: Pixels, image_size: tuple[int, int], *, first: bool) -> None:
+    if images.shape[1:] != (*image_size, 3):
+        raise DataError(
+            f"The dataset gives images of shape {images.shape[1:]}, but the model takes "
+            f"{(*image_size, 3)}. Resize them, or pass ImageData, which is resized here."
+        )
+    check_values(float(images.min()), float(images.max()), whole_set=first)

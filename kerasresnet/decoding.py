@@ -5,6 +5,7 @@ picture: EXIF orientation applied, gray repeated, alpha laid on white, 16 bit sc
 down, antialiased bilinear resize. No batch and no model is known here.
 """
 
+import hashlib
 import io
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -16,6 +17,10 @@ from kerasresnet.errors import DataError
 
 Pixels: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 Photo: TypeAlias = str | Path | bytes | Image.Image | Pixels
+
+# Part of the key under which features are cached: raise it when the same photo gives
+# other pixels than before.
+POLICY = 1
 
 SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
@@ -54,6 +59,32 @@ def read_image(photo: Photo, size: tuple[int, int] | None = None) -> Pixels:
         raise DataError(
             f"{describe(photo)} cannot be read: {_reason(photo, error)}."
         ) from error
+
+
+def content_of(photo: Path | Pixels) -> bytes | Pixels:
+    """Returns what a photo's digest is taken of, and its pixels are decoded from.
+
+    Args:
+        photo: A path, whose bytes are read, or an array.
+
+    Raises:
+        DataError: If the file cannot be read.
+    """
+    if isinstance(photo, np.ndarray):
+        return photo
+    try:
+        return photo.read_bytes()
+    except OSError as error:
+        raise DataError(f"{photo} cannot be read: {_reason(photo, error)}.") from error
+
+
+def digest(content: bytes | Pixels) -> str:
+    """Returns a fingerprint of a photo's content, the same in whatever file it lies."""
+    if isinstance(content, bytes):
+        return hashlib.sha256(content).hexdigest()[:32]
+    found = hashlib.sha256(f"{content.dtype.str} {content.shape}".encode())
+    found.update(np.ascontiguousarray(content).data)
+    return found.hexdigest()[:32]
 
 
 def describe(photo: Photo) -> str:

@@ -11,10 +11,10 @@ from PIL import Image, ImageDraw, ImageFilter
 from kerasresnet.classifier import load
 from kerasresnet.decoding import Pixels
 from kerasresnet.errors import ArtifactError
+from kerasresnet.extraction import Verbosity
 from kerasresnet.images import ImageData
 from kerasresnet.prediction import Prediction, predict
 from kerasresnet.runs import RunSettings, train_run
-from kerasresnet.training import Verbosity
 from kerasresnet.weights import PINNED, cache_folder, is_cached
 
 Colour: TypeAlias = tuple[int, int, int]
@@ -64,7 +64,12 @@ def run_demo(
     say(f"check: {'every image can be read' if audit.ok else audit}")
     chosen = _choose_weights(weights, say)
     settings = RunSettings(
-        weights=chosen, image_size=64, epochs=4, fine_tune_epochs=6, seed=seed
+        weights=chosen,
+        image_size=64,
+        epochs=4,
+        fine_tune_epochs=6,
+        cache="memory",
+        seed=seed,
     )
     model, report = train_run(data, folder, settings, say=say, verbose=verbose)
     say(f"\n{report}\n")

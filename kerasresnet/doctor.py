@@ -9,7 +9,9 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from kerasresnet.caching import cache_limit, cache_root
 from kerasresnet.errors import WeightsError
+from kerasresnet.precision import bfloat16_device
 from kerasresnet.weights import PINNED, cache_folder, locate_weights
 
 _PACKAGES = ("kerasresnet", "keras", "tensorflow", "numpy", "pillow", "matplotlib")
@@ -24,8 +26,6 @@ _GPU_LIBRARIES = {
     "libcusolver.so.11": "nvidia/cusolver",
     "libcusparse.so.12": "nvidia/cusparse",
 }
-_CPU_INFO = Path("/proc/cpuinfo")
-_BF16_FLAGS = ("avx512_bf16", "amx_bf16", "bf16")  # the last is Arm's
 
 
 def examine() -> dict[str, str]:
@@ -37,8 +37,10 @@ def examine() -> dict[str, str]:
     found = {"python": f"{platform.python_version()} on {platform.platform()}"}
     found |= {name: _version(name) for name in _PACKAGES}
     found["backend"] = _backend()
-    found["cpu"] = f"{os.cpu_count()} cores, {_bf16()}"
+    found["cpu"] = f"{os.cpu_count()} cores"
     found["gpu"] = gpu_state()
+    found["precision"] = _precision()
+    found["feature cache"] = f"{cache_root()}, {cache_limit() / 1e9:g} GB at most"
     found["weights cache"] = str(cache_folder())
     for (backbone, top), file in PINNED.items():
         found[f"{backbone}{' with head' if top else ''}"] = _cached_state(
@@ -114,17 +116,11 @@ def _backend() -> str:
     return f"{keras.backend.backend()}, dtype policy {keras.config.dtype_policy().name}"
 
 
-def _bf16() -> str:
-    try:
-        info = _CPU_INFO.read_text("utf-8").split()
-    except OSError:
-        return "bfloat16 support unknown on this system"
-    flags = [flag for flag in _BF16_FLAGS if flag in info]
-    return (
-        f"bfloat16 in hardware ({', '.join(flags)})"
-        if flags
-        else "no bfloat16 in hardware"
-    )
+def _precision() -> str:
+    device = bfloat16_device()
+    if device is None:
+        return "'auto' is float32: no bfloat16 instructions were found"
+    return f"'auto' is bfloat16: {device}"
 
 
 def _cached_state(path: Path, backbone: str, *, include_top: bool) -> str:

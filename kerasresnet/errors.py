@@ -3,7 +3,8 @@
     KerasResNetError
     ├── DataError      photos, labels, class names
     ├── WeightsError   files of pretrained weights
-    └── ArtifactError  saved models
+    ├── ArtifactError  saved models
+    └── CacheError     the folder of cached features
 
 A wrong argument is a plain `ValueError`.
 """
@@ -26,6 +27,10 @@ class WeightsError(KerasResNetError, ValueError):
 
 class ArtifactError(KerasResNetError, ValueError):
     """A file that is not a saved classifier, or a damaged one."""
+
+
+class CacheError(KerasResNetError, OSError):
+    """A cache folder that cannot be written, or a disk that is full."""
 
 
 def unknown(kind: str, value: object, options: Iterable[str]) -> ValueError:

@@ -9,7 +9,7 @@ from typing import Any
 
 import keras
 
-from kerasresnet.backbones import STAGES, TrainableStage, stage_of
+from kerasresnet.backbones import STAGES, Stage, TrainableStage, stage_of
 from kerasresnet.errors import unknown
 
 _TRAINABLE_STAGES = STAGES[:-1]
@@ -62,6 +62,26 @@ def set_trainable(model: keras.Model, from_stage: TrainableStage | None) -> None
 def plan(model: keras.Model) -> tuple[str, ...]:
     """Returns the names of the layers that are set to be trained."""
     return tuple(layer.name for layer in model.layers if layer.trainable)
+
+
+def frozen_until(model: keras.Model) -> Stage | None:
+    """Returns the last stage before the first that is trained, or None if that is the first."""
+    trained = {
+        stage_of(layer.name) for layer in model.layers if layer.trainable_weights
+    }
+    return stage_before(next((stage for stage in STAGES if stage in trained), None))
+
+
+def stage_before(from_stage: str | None) -> Stage | None:
+    """Returns the last frozen stage if training starts at `from_stage`; None: at the input.
+
+    Args:
+        from_stage: `"conv1"` to `"conv5"`, or None for the head alone.
+    """
+    if from_stage is None:
+        return "avg_pool"
+    number = STAGES.index(from_stage)
+    return STAGES[number - 1] if number else None
 
 
 def apply_plan(model: keras.Model, names: list[str] | tuple[str, ...]) -> None:

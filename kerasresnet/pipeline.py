@@ -6,32 +6,43 @@ Evaluation keeps the order of the images and the last, smaller batch.
 
 import itertools
 import logging
-import math
 import weakref
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from numbers import Integral
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any, Literal, Protocol, TypeAlias, cast
 
 import numpy as np
 import tensorflow as tf
 
 from kerasresnet.augmentation import Augmentation
-from kerasresnet.datasets import checked_dataset, is_dataset
-from kerasresnet.decoding import Pixels, read_image
+from kerasresnet.decoding import Pixels
 from kerasresnet.errors import DataError, listing
 from kerasresnet.images import ImageData
+from kerasresnet.pixels import PixelStore, check_batch_size
 
-Cache: TypeAlias = Literal["auto", "memory", False]
+PixelCache: TypeAlias = Literal["auto", "memory", False]
 Data: TypeAlias = Any  # ImageData, a tf.data.Dataset, or a pair of arrays
 
-# Up to here decoded photos are kept in memory when `cache="auto"`.
-_CACHE_BYTES = 2**31
-
 _log = logging.getLogger(__name__)
-_pool = ThreadPoolExecutor(thread_name_prefix="kerasresnet")
-# Its work waits for that of the other pool, so it must not take places there.
-_ahead = ThreadPoolExecutor(1, thread_name_prefix="kerasresnet-ahead")
+
+
+class Rows(Protocol):
+    """What holds a row of numbers for each image: its pixels, or its features."""
+
+    dtype: Any
+
+    def __len__(self) -> int: ...
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of a row."""
+
+    def batch(self, indices: Pixels, draws: Pixels) -> Pixels:
+        """Returns some rows.
+
+        Args:
+            indices: Row numbers.
+            draws: A random number for each, that chooses among the views of an image.
+        """
 
 
 def make_dataset(
@@ -42,7 +53,7 @@ def make_dataset(
     batch_size: int = 32,
     augmentation: Augmentation | None = None,
     seed: int = 0,
-    cache: Cache = "auto",
+    cache: PixelCache = "auto",
 ) -> Any:
     """Makes a `tf.data.Dataset` of batches, for Keras's own `fit` and `evaluate`.
 
@@ -76,15 +87,16 @@ def make_dataset(
     >>> images.shape, images.dtype.name
     (TensorShape([8, 64, 64, 3]), 'uint8')
     """
-    _check_arguments(batch_size, augmentation, seed)
+    check_order(batch_size, augmentation, seed)
     if augmentation is not None and not training:
         raise ValueError(
             "augmentation was given with training=False: images that are scored must not "
             "be changed. Pass training=True, or no augmentation."
         )
-    pixels = _PixelStore(data, image_size, cache)
+    pixels = PixelStore(data, image_size, cache)
     return _batches(
         pixels,
+        labels=data.labels,
         training=training,
         batch_size=batch_size,
         augmentation=augmentation,
@@ -92,46 +104,19 @@ def make_dataset(
     )
 
 
-def training_batches(
-    data: Data,
-    *,
-    class_names: tuple[str, ...],
-    named: bool = True,
-    image_size: tuple[int, int],
-    batch_size: int,
-    augmentation: Augmentation | None,
-    cache: Cache,
-    seed: int,
-) -> Any:
-    """Makes the shuffled batches for a model.
-
-    Every photo is read before the first batch, also if none is kept.
+def training_images(
+    data: Data, class_names: tuple[str, ...], *, named: bool = True
+) -> ImageData:
+    """Returns labelled `ImageData` that a model can be trained on.
 
     Args:
-        data: `ImageData`, a `tf.data.Dataset`, or a pair of arrays.
-        class_names: The model's classes.
+        data: `ImageData`, or a pair of arrays.
+        class_names: The model's classes; labels are counted in their order.
         named: Whether these are names, not just numbers.
-        image_size: The model's.
-        batch_size: Images in a batch. (A `Dataset` keeps its own.)
-        augmentation: Random views.
-        cache: As in `make_dataset`.
-        seed: As in `make_dataset`.
-
-    Returns:
-        A `tf.data.Dataset` of `(images, labels)`.
 
     Raises:
-        DataError: If the data does not fit the model or a photo cannot be read.
-        ValueError: If an argument is out of range.
+        DataError: If the data does not fit the model, or lacks one of its classes.
     """
-    _check_arguments(batch_size, augmentation, seed)
-    if is_dataset(data):
-        if augmentation is not None:
-            raise ValueError(
-                "augmentation works on ImageData and arrays. A tf.data.Dataset has its order "
-                "fixed already: augment it yourself, after any cache."
-            )
-        return checked_dataset(data, class_names, named, image_size)
     images = as_image_data(data, class_names, named=named)
     absent = [name for name, count in images.counts().items() if not count]
     if len(absent) == len(images.class_names) - 1:
@@ -144,10 +129,43 @@ def training_batches(
             f"The training data has no image of {listing(absent)}, which the model is to tell. "
             "Add photos, or build the model with class_names=data.class_names."
         )
-    pixels = _PixelStore(images, image_size, cache)
+    return images
+
+
+def training_batches(
+    images: ImageData,
+    *,
+    image_size: tuple[int, int],
+    batch_size: int,
+    augmentation: Augmentation | None,
+    cache: PixelCache,
+    seed: int,
+) -> Any:
+    """Makes the shuffled batches for a model.
+
+    Every photo is read before the first batch, also if none is kept.
+
+    Args:
+        images: What `training_images` returned.
+        image_size: The model's.
+        batch_size: Images in a batch.
+        augmentation: Random views.
+        cache: As in `make_dataset`.
+        seed: As in `make_dataset`.
+
+    Returns:
+        A `tf.data.Dataset` of `(images, labels)`.
+
+    Raises:
+        DataError: If a photo cannot be read.
+        ValueError: If an argument is out of range.
+    """
+    check_order(batch_size, augmentation, seed)
+    pixels = PixelStore(images, image_size, cache)
     pixels.fill()
     return _batches(
         pixels,
+        labels=images.labels,
         training=True,
         batch_size=batch_size,
         augmentation=augmentation,
@@ -156,20 +174,16 @@ def training_batches(
 
 
 def evaluation_batches(
-    data: Data,
+    images: ImageData,
     *,
-    class_names: tuple[str, ...],
-    named: bool = True,
     image_size: tuple[int, int],
     batch_size: int,
-    cache: Cache = False,
+    cache: PixelCache = False,
 ) -> Any:
     """Makes the batches to score: every image once, in order.
 
     Args:
-        data: `ImageData`, a `tf.data.Dataset`, or a pair of arrays.
-        class_names: The model's classes; labels are counted in their order.
-        named: Whether these are names, not just numbers.
+        images: Labelled images.
         image_size: The model's.
         batch_size: Images in a batch.
         cache: As in `make_dataset`; when on, every photo is read before the first.
@@ -178,51 +192,14 @@ def evaluation_batches(
         A `tf.data.Dataset` of `(images, labels)`.
 
     Raises:
-        DataError: If the data does not fit the model.
+        DataError: If a photo cannot be read.
         ValueError: If an argument is out of range.
     """
-    _check_arguments(batch_size)
-    if is_dataset(data):
-        return checked_dataset(data, class_names, named, image_size)
-    images = as_image_data(data, class_names, named=named)
-    pixels = _PixelStore(images, image_size, cache)
+    check_order(batch_size)
+    pixels = PixelStore(images, image_size, cache)
     if cache is not False:
         pixels.fill()
-    return _batches(pixels, batch_size=batch_size)
-
-
-def image_batches(
-    data: ImageData, *, image_size: tuple[int, int], batch_size: int
-) -> Iterator[Pixels]:
-    """Gives the images in order, batch by batch, the next one read meanwhile.
-
-    In plain Python: an unreadable photo is a plain error, not one of TensorFlow's threads.
-
-    Args:
-        data: Which images; labels are ignored.
-        image_size: Height and width to resize to.
-        batch_size: Images in a batch. The last one may be smaller.
-
-    Yields:
-        Arrays of shape `(batch, H, W, 3)`, RGB in 0..255.
-
-    Raises:
-        DataError: If an image cannot be read. All that cannot are named.
-    """
-    _check_arguments(batch_size)
-    pixels = _PixelStore(data, image_size, cache=False)
-    chunks = np.split(np.arange(len(data)), range(batch_size, len(data), batch_size))
-    ahead = _ahead.submit(pixels.batch, chunks[0])
-    for number in range(1, len(chunks) + 1):
-        try:
-            batch = ahead.result()
-        except DataError:
-            if len(data) > 1:
-                pixels.fill()
-            raise
-        if number < len(chunks):
-            ahead = _ahead.submit(pixels.batch, chunks[number])
-        yield batch
+    return _batches(pixels, labels=images.labels, batch_size=batch_size)
 
 
 def as_image_data(
@@ -242,7 +219,7 @@ def as_image_data(
         DataError: If there is no image, no label, or a class the model does not have.
     """
     if isinstance(data, tuple | list) and len(data) == 2:
-        data = ImageData.from_arrays(*data, class_names=class_names)
+        data = ImageData.from_arrays(*data, class_names=class_names if named else None)
     if not isinstance(data, ImageData):
         raise DataError(
             f"Expected ImageData, a tf.data.Dataset, or a pair (images, labels), received "
@@ -267,11 +244,11 @@ def as_image_data(
     return data.with_class_names(class_names)
 
 
-def _check_arguments(
+def check_order(
     batch_size: Any, augmentation: Augmentation | None = None, seed: Any = 0
 ) -> None:
-    if not isinstance(batch_size, Integral) or batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, received {batch_size}.")
+    """Raises a `ValueError` unless batches can be made of these."""
+    check_batch_size(batch_size)
     if not isinstance(augmentation, Augmentation | None):
         raise ValueError(
             f"augmentation must be an Augmentation, received {augmentation!r}."
@@ -280,132 +257,85 @@ def _check_arguments(
         raise ValueError(f"seed must be a whole number of at least 0, received {seed}.")
 
 
-class _PixelStore:
-    """The decoded images of a set at one size, kept in memory if that is wanted."""
+def feature_batches(
+    rows: Rows,
+    labels: Any,
+    *,
+    batch_size: int,
+    training: bool = False,
+    seed: int = 0,
+) -> Any:
+    """Makes batches of features in the order in which `make_dataset` gives images.
 
-    def __init__(
-        self, data: ImageData, image_size: tuple[int, int], cache: Cache
-    ) -> None:
-        if not len(data):
-            raise DataError("The data has no image.")
-        if cache not in ("auto", "memory") and cache is not False:
-            raise ValueError(
-                f"cache must be 'auto', 'memory' or False, received {cache!r}."
-            )
-        self.data = data
-        self.size = _checked_size(image_size)
-        array = data.images
-        is_float = array is not None and array.dtype.kind == "f"
-        self.dtype = np.dtype("float32" if is_float else "uint8")
-        if array is not None and array.shape[1:3] != self.size:
-            _log.info(
-                "Images of %d x %d are resized to %d x %d.",
-                *array.shape[1:3],
-                *self.size,
-            )
-        ready = array is not None and array.shape[1:] == (*self.size, 3)
-        shape = (len(data), *self.size, 3)
-        keep = not ready and self._is_kept(shape, cache)
-        self._kept = np.empty(shape, self.dtype) if keep else None
-        self._known = np.zeros(len(data), "bool")
+    Args:
+        rows: What holds the features.
+        labels: For each row what is to be learned: an array, or several in a tuple.
+        batch_size: Rows in a batch. The last one may be smaller.
+        training: Whether to shuffle, anew in each epoch.
+        seed: Decides order and views.
 
-    def _is_kept(self, shape: tuple[int, ...], cache: Cache) -> bool:
-        needed = math.prod(shape) * self.dtype.itemsize
-        if cache == "auto" and needed > _CACHE_BYTES:
-            _log.warning(
-                "%d images of %d x %d would take %.1f GB of memory: they are decoded "
-                "again in every epoch. cache='memory' keeps them.",
-                *shape[:3],
-                needed / 1e9,
-            )
-            return False
-        return cache is not False
+    Returns:
+        A `tf.data.Dataset` of `({"features": …}, labels)`.
 
-    def fill(self) -> None:
-        """Reads every photo, and keeps it if that is wanted; names all that fail."""
-        if self._kept is None and self.data.paths is None:
-            return
-        _log.info("Reading %d images.", len(self.data))
-        problems = [p for p in _pool.map(self._try, range(len(self.data))) if p]
-        if problems:
-            rest = f"\n  and {len(problems) - 10:,} more" if len(problems) > 10 else ""
-            raise DataError(
-                f"{len(problems):,} of {len(self.data):,} images cannot be read:\n  "
-                + "\n  ".join(problems[:10])
-                + rest
-                + "\nRemove or replace them; data.check() lists them all."
-            )
-
-    def batch(self, indices: Pixels) -> Pixels:
-        """Returns the images of some rows, shape `(batch, H, W, 3)`."""
-        return np.stack(list(_pool.map(self._image, indices.tolist())))
-
-    def _try(self, index: int) -> str:
-        try:
-            self._image(index)
-        except DataError as error:
-            return str(error)
-        return ""
-
-    def _image(self, index: int) -> Pixels:
-        if self._kept is not None and self._known[index]:
-            return self._kept[index]
-        image = read_image(self.data.photo(index), self.size).astype(
-            self.dtype, copy=False
-        )
-        if self._kept is not None:
-            self._kept[index] = image
-            self._known[index] = True
-        return image
+    Raises:
+        ValueError: If `batch_size` or `seed` is out of range.
+    """
+    check_order(batch_size, seed=seed)
+    dataset = _batches(
+        rows, labels=labels, batch_size=batch_size, training=training, seed=seed
+    )
+    return _keyed(dataset, "features")
 
 
-def _checked_size(image_size: Any) -> tuple[int, int]:
-    size = tuple(image_size) if isinstance(image_size, Iterable) else (image_size,)
-    if len(size) != 2 or any(
-        not isinstance(side, Integral) or side < 1 for side in size
-    ):
-        raise ValueError(
-            f"image_size must be (height, width) in px, received {image_size!r}."
-        )
-    return int(size[0]), int(size[1])
+def keyed_images(dataset: Any) -> Any:
+    """Turns batches `(images, …)` into `({"images": images}, …)`, for a model's twin."""
+    return _keyed(dataset, "images")
+
+
+def _keyed(dataset: Any, key: str) -> Any:
+    keyed = dataset.map(lambda values, *rest: ({key: values}, *rest))
+    keyed._source = dataset  # and what it reads from
+    return keyed
 
 
 def _batches(
-    pixels: _PixelStore,
+    store: Rows,
     *,
+    labels: Any,
     batch_size: int,
     training: bool = False,
     augmentation: Augmentation | None = None,
     seed: int = 0,
 ) -> Any:
-    count, dtype, labels = len(pixels.data), pixels.dtype, pixels.data.labels
-    shape = (None, *pixels.size, 3)
+    shape = (None, *store.shape)
     # TensorFlow keeps every Python function that it was given for the life of the
-    # process; this one must not keep the pixels with it.
-    store = weakref.ref(pixels)
+    # process; this one must not keep the rows with it.
+    held = weakref.ref(store)
 
-    def read(indices: Pixels) -> Pixels:
-        return cast("_PixelStore", store()).batch(indices)
+    def read(indices: Pixels, draws: Pixels) -> Pixels:
+        return cast("Rows", held()).batch(indices, draws)
 
-    dataset = _rows(count, seed=seed, shuffled=training).batch(batch_size)
+    dataset = _rows(len(store), seed=seed, shuffled=training).batch(batch_size)
 
     @tf.autograph.experimental.do_not_convert
     def load(indices: Any, seeds: Any) -> Any:
-        images = tf.ensure_shape(tf.numpy_function(read, [indices], dtype), shape)
+        values = tf.numpy_function(read, [indices, seeds], store.dtype)
+        values = tf.ensure_shape(values, shape)
         if augmentation is not None:
             pairs = tf.stack([seeds, indices], axis=-1)
-            images = tf.map_fn(
+            values = tf.map_fn(
                 lambda pair: augmentation(*pair),
-                (images, pairs),
+                (values, pairs),
                 fn_output_signature=tf.float32,
             )
-            images = tf.ensure_shape(images, shape)
+            values = tf.ensure_shape(values, shape)
         if labels is None:
-            return images
-        return images, tf.gather(tf.constant(labels), indices)
+            return values
+        columns = labels if isinstance(labels, tuple) else (labels,)
+        return values, *(tf.gather(tf.constant(c), indices) for c in columns)
 
     dataset = dataset.map(load, num_parallel_calls=2, deterministic=True).prefetch(2)
-    dataset._pixels = pixels  # lives as long as the dataset and its iterators
+    dataset._store = store  # lives as long as the dataset and its iterators
     return dataset
 
 

@@ -17,7 +17,7 @@ from kerasresnet.decoding import (
 )
 from kerasresnet.errors import DataError
 from kerasresnet.images import ImageData
-from kerasresnet.pipeline import image_batches
+from kerasresnet.pixels import image_batches
 
 Images: TypeAlias = Photo | ImageData | Sequence[Photo]
 

@@ -15,9 +15,11 @@ import numpy as np
 from kerasresnet._version import __version__
 from kerasresnet.augmentation import Augmentation
 from kerasresnet.backbones import TrainableStage
+from kerasresnet.caching import Cache
 from kerasresnet.classifier import Classifier, build_classifier
 from kerasresnet.errors import DataError
 from kerasresnet.evaluation import Report, evaluate
+from kerasresnet.extraction import Verbosity
 from kerasresnet.images import ImageData
 from kerasresnet.plots import (
     plot_confusion,
@@ -25,8 +27,9 @@ from kerasresnet.plots import (
     plot_images,
     plot_predictions,
 )
+from kerasresnet.precision import Precision
 from kerasresnet.prediction import predict
-from kerasresnet.training import Verbosity, fine_tune, fit
+from kerasresnet.training import fine_tune, fit
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,10 @@ class RunSettings:
         hidden_units: Widths of Dense layers before the last one.
         dropout: Share of values dropped before each Dense layer.
         augment: Whether training images are varied.
+        views: Views of each image that are computed once, if it is varied; None for new
+            ones in each epoch.
+        precision: As in `fit`.
+        cache: Where features are kept, as in `fit`.
         seed: Decides split, order, views and the head's first weights.
     """
 
@@ -61,7 +68,17 @@ class RunSettings:
     hidden_units: tuple[int, ...] = ()
     dropout: float = 0.0
     augment: bool = False
+    views: int | None = None
+    precision: Precision = "auto"
+    cache: Cache = "auto"
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.views is not None and not self.augment:
+            raise ValueError(
+                f"views={self.views} is a number of random views, but images are not varied. "
+                "Turn augmentation on (--augment), too."
+            )
 
 
 def new_folder(parent: Path, name: str) -> Path:
@@ -114,7 +131,11 @@ def train_run(
     _write_settings(folder / "settings.json", settings, data)
     shared: dict[str, Any] = {
         "batch_size": settings.batch_size,
-        "augmentation": Augmentation() if settings.augment else None,
+        "augmentation": Augmentation(views=settings.views)
+        if settings.augment
+        else None,
+        "precision": settings.precision,
+        "cache": settings.cache,
         "seed": settings.seed,
         "verbose": verbose,
         "callbacks": [_SaveEachEpoch(folder / "model.keras")],
@@ -228,7 +249,9 @@ def _write_settings(path: Path, settings: RunSettings, data: ImageData) -> None:
             "python": platform.python_version(),
         },
     }
-    path.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    path.write_text(
+        json.dumps(record, indent=2, ensure_ascii=False, default=str) + "\n", "utf-8"
+    )
 
 
 def _write_history(path: Path, histories: Sequence[keras.callbacks.History]) -> None:

@@ -4,30 +4,32 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import keras
 
 from kerasresnet.arrays import check_names
 from kerasresnet.augmentation import Augmentation
 from kerasresnet.backbones import TrainableStage
+from kerasresnet.caching import Cache
 from kerasresnet.classifier import Classifier, check_classifier
-from kerasresnet.datasets import data_errors
+from kerasresnet.datasets import checked_dataset, data_errors, is_dataset
 from kerasresnet.errors import listing, unknown
-from kerasresnet.freezing import check_stage, recompile, set_trainable
+from kerasresnet.extraction import Verbosity
+from kerasresnet.feeding import Feed, FeedSettings
+from kerasresnet.freezing import (
+    check_stage,
+    frozen_until,
+    recompile,
+    set_trainable,
+    stage_before,
+)
 from kerasresnet.images import ImageData
 from kerasresnet.losses import Accuracy, CrossEntropy
-from kerasresnet.pipeline import (
-    Cache,
-    Data,
-    evaluation_batches,
-    training_batches,
-)
+from kerasresnet.pipeline import Data, as_image_data, training_images
+from kerasresnet.precision import Precision, check_precision
+from kerasresnet.twins import Twin
 
-Precision: TypeAlias = Literal["auto", "float32", "bfloat16"]
-Verbosity: TypeAlias = Literal["auto", 0, 1, 2]
-
-_PRECISIONS = ("auto", "float32", "bfloat16")
 _LEARNING_RATE = 1e-3
 _log = logging.getLogger(__name__)
 
@@ -85,7 +87,8 @@ def fit(  # noqa: PLR0913 - the public contract
 ) -> keras.callbacks.History:
     """Trains what is trainable now: after `build_classifier`, the head.
 
-    Data is checked before the first step. A model that is not compiled is compiled with
+    What is frozen is computed once for each photo, and its features are kept; each epoch
+    trains only what lies behind. Data is checked before the first step. A model that is not compiled is compiled with
     Adam; a compiled one keeps its optimizer, loss and metrics. A model without class
     names takes those of the data.
 
@@ -98,11 +101,15 @@ def fit(  # noqa: PLR0913 - the public contract
         batch_size: Images in a batch. A `Dataset` keeps its own.
         learning_rate: The optimizer's rate. Defaults to 1e-3 for a model that is not
             compiled, and to its own rate for one that is.
-        augmentation: Random views of the training images.
-        cache: Whether decoded photos are kept in memory: `"auto"` up to 2 GiB,
-            `"memory"` always, False never.
-        precision: `"auto"` computes in the dtype policy that the model was built
-            under; `"float32"` and `"bfloat16"` refuse a model of another one.
+        augmentation: Random views of the training images. `Augmentation(views=8)` has
+            features that can be kept.
+        cache: Where features of the frozen part are kept: `"auto"` in the user's cache
+            folder (`KERASRESNET_CACHE` moves it), a folder, `"memory"` for this call, or
+            False to compute them in every epoch. What cannot be kept is computed in
+            every epoch, too: new random views, and with `"auto"` a `Dataset`, whose
+            images nobody knows to be the same.
+        precision: What convolutions compute in: `"float32"`, `"bfloat16"`, or `"auto"`,
+            bfloat16 where the device is good at it. Weights and head are float32.
         callbacks: Keras callbacks.
         seed: Decides order and views of the training images.
         verbose: As in Keras: 0 silent, 1 progress bar, 2 a line for each epoch.
@@ -111,6 +118,7 @@ def fit(  # noqa: PLR0913 - the public contract
         Keras's `History`.
 
     Raises:
+        CacheError: If the cache folder cannot be written or the disk is full.
         DataError: If the data does not fit the model, or a photo cannot be read.
         ValueError: If an argument is out of range.
 
@@ -125,10 +133,14 @@ def fit(  # noqa: PLR0913 - the public contract
     ('daisy', 'dandelion', 'roses', 'sunflowers', 'tulips')
     """
     check_classifier(model)
-    _check_run(model, epochs, learning_rate, precision)
-    inputs = _inputs(model, train, validation, batch_size, augmentation, cache, seed)
+    _check_run(epochs, learning_rate, precision)
+    settings = FeedSettings(batch_size, augmentation, cache, seed, verbose)
+    settings.check(train)
+    inputs = _inputs(model, train, validation)
+    feed = Feed(model, frozen_until(model), precision, settings)
+    batches = feed.batches(inputs.train, inputs.validation)
     _prepare(model, inputs, learning_rate)
-    return _run(model, inputs, epochs, callbacks, verbose)
+    return _run(model, feed.twin(), batches, epochs, callbacks, verbose)
 
 
 def fine_tune(  # noqa: PLR0913 - the public contract
@@ -172,6 +184,7 @@ def fine_tune(  # noqa: PLR0913 - the public contract
         Keras's `History`.
 
     Raises:
+        CacheError: If the cache folder cannot be written or the disk is full.
         DataError: If the data does not fit the model, or a photo cannot be read.
         ValueError: If an argument is out of range.
 
@@ -184,11 +197,15 @@ def fine_tune(  # noqa: PLR0913 - the public contract
     """
     check_classifier(model)
     check_stage(from_stage)
-    _check_run(model, epochs, learning_rate, precision)
-    inputs = _inputs(model, train, validation, batch_size, augmentation, cache, seed)
+    _check_run(epochs, learning_rate, precision)
+    settings = FeedSettings(batch_size, augmentation, cache, seed, verbose)
+    settings.check(train)
+    inputs = _inputs(model, train, validation)
+    feed = Feed(model, stage_before(from_stage), precision, settings)
+    batches = feed.batches(inputs.train, inputs.validation)
     set_trainable(model, from_stage)
     _prepare(model, inputs, learning_rate)
-    return _run(model, inputs, epochs, callbacks, verbose)
+    return _run(model, feed.twin(), batches, epochs, callbacks, verbose)
 
 
 def _optimizer(optimizer: Any, learning_rate: Any) -> Any:
@@ -206,9 +223,7 @@ def _optimizer(optimizer: Any, learning_rate: Any) -> Any:
     return known[optimizer.lower()](learning_rate)
 
 
-def _check_run(
-    model: Classifier, epochs: Any, learning_rate: Any, precision: Precision
-) -> None:
+def _check_run(epochs: Any, learning_rate: Any, precision: Precision) -> None:
     if learning_rate is not None and not isinstance(learning_rate, int | float):
         raise ValueError(
             f"learning_rate must be a number, received {learning_rate!r}. A schedule goes "
@@ -220,14 +235,7 @@ def _check_run(
         )
     if learning_rate is not None and not learning_rate > 0:
         raise ValueError(f"learning_rate must be positive, received {learning_rate}.")
-    if precision not in _PRECISIONS:
-        raise unknown("precision", precision, _PRECISIONS)
-    if precision not in ("auto", model.compute_dtype):
-        policy = {"float32": "float32", "bfloat16": "mixed_bfloat16"}[precision]
-        raise ValueError(
-            f"precision={precision!r}, but the model computes in {model.compute_dtype}. "
-            f"Call keras.config.set_dtype_policy({policy!r}) before building it."
-        )
+    check_precision(precision)
 
 
 @dataclass(frozen=True)
@@ -240,40 +248,21 @@ class _Inputs:
     validation: Any
 
 
-def _inputs(
-    model: Classifier,
-    train: Data,
-    validation: Data | None,
-    batch_size: int,
-    augmentation: Augmentation | None,
-    cache: Cache,
-    seed: int,
-) -> _Inputs:
-    """Checks everything that may be refused, before the model is changed."""
+def _inputs(model: Classifier, train: Data, validation: Data | None) -> _Inputs:
+    """Checks all that may be refused of the data, before anything is changed or computed."""
     if isinstance(train, tuple | list) and len(train) == 2 and not model.named:
         train = ImageData.from_arrays(*train)
     names, named = _names_after(model, train)
-    batches = training_batches(
-        train,
-        class_names=names,
-        named=named,
-        image_size=model.image_size,
-        batch_size=batch_size,
-        augmentation=augmentation,
-        cache=cache,
-        seed=seed,
-    )
-    if validation is None:
-        return _Inputs(names, named, batches, None)
-    held_out = evaluation_batches(
-        validation,
-        class_names=names,
-        named=named,
-        image_size=model.image_size,
-        batch_size=batch_size,
-        cache=cache,
-    )
-    return _Inputs(names, named, batches, held_out)
+    size = model.image_size
+    if is_dataset(train):
+        train = checked_dataset(train, names, named, size)
+    else:
+        train = training_images(train, names, named=named)
+    if is_dataset(validation):
+        validation = checked_dataset(validation, names, named, size)
+    elif validation is not None:
+        validation = as_image_data(validation, names, named=named)
+    return _Inputs(names, named, train, validation)
 
 
 def _names_after(model: Classifier, train: Data) -> tuple[tuple[str, ...], bool]:
@@ -309,15 +298,17 @@ def _prepare(model: Classifier, inputs: _Inputs, learning_rate: float | None) ->
 
 def _run(
     model: Classifier,
-    inputs: _Inputs,
+    twin: Twin,
+    batches: tuple[Any, Any],
     epochs: int,
     callbacks: Sequence[keras.callbacks.Callback],
     verbose: Verbosity,
 ) -> keras.callbacks.History:
-    with data_errors():
+    train, validation = batches
+    with data_errors(), model.trained_through(twin):
         return model.fit(
-            inputs.train,
-            validation_data=inputs.validation,
+            train,
+            validation_data=validation,
             epochs=epochs,
             callbacks=list(callbacks),
             verbose=verbose,

@@ -4,7 +4,6 @@ import os
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
 import keras
 import numpy as np
 import pytest
@@ -23,19 +22,39 @@ def _small_graph(images):
     x = layers.BatchNormalization(name="conv1_bn")(x)
     x = layers.Activation("relu", name="conv1_relu")(x)
     x = layers.MaxPooling2D(2, name="pool1_pool")(x)
-    for number, filters in ((2, 8), (3, 16), (4, 16), (5, 32)):
-        block = f"conv{number}_block1"
-        stride = 1 if number in (2, 5) else 2
-        shortcut = layers.Conv2D(filters, 1, stride, name=f"{block}_0_conv")(x)
-        shortcut = layers.BatchNormalization(name=f"{block}_0_bn")(shortcut)
-        x = layers.Conv2D(filters, 3, stride, "same", name=f"{block}_1_conv")(x)
-        x = layers.BatchNormalization(name=f"{block}_1_bn")(x)
-        x = layers.Add(name=f"{block}_add")([shortcut, x])
-        x = layers.Activation("relu", name=f"{block}_out")(x)
+    for stage, filters, stride in (
+        ("conv2", 8, 1),
+        ("conv3", 16, 1),
+        ("conv4", 16, 2),
+        ("conv5", 32, 2),
+    ):
+        shortcut = layers.Conv2D(filters, 1, stride, name=f"{stage}_block1_0_conv")(x)
+        shortcut = layers.BatchNormalization(name=f"{stage}_block1_0_bn")(shortcut)
+        x = _small_block(x, shortcut, f"{stage}_block1", filters, stride)
     return x
 
 
+def _small_block(x, shortcut, block, filters, stride):
+    layers = keras.layers
+    for number, kernel in ((1, 1), (2, 3)):
+        x = layers.Conv2D(
+            filters, kernel, stride, "same", name=f"{block}_{number}_conv"
+        )(x)
+        x = layers.BatchNormalization(name=f"{block}_{number}_bn")(x)
+        stride = 1
+        if number == 1:
+            x = layers.Activation("relu", name=f"{block}_1_relu")(x)
+    x = layers.Add(name=f"{block}_add")([shortcut, x])
+    return layers.Activation("relu", name=f"{block}_out")(x)
+
+
 backbones.BACKBONES["small"] = backbones.Backbone(_small_graph, smallest=16)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory):
+    """Tests, examples and commands started by them leave the user's cache alone."""
+    os.environ["KERASRESNET_CACHE"] = str(tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ import io
 import json
 import logging
 import os
+from pathlib import Path
 
 import keras
 import pytest
@@ -223,3 +224,26 @@ def test_a_job_that_failed_leaves_no_empty_folder(flower_folder, tmp_path, monke
     words = ["train", str(flower_folder), "--weights", "absent.h5"]
     assert cli.main(words) == 1
     assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_the_cache_is_shown_and_cleared(small, pixels, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("KERASRESNET_CACHE", str(tmp_path / "cache"))
+    assert cli.main(["cache"]) == 0
+    assert "0 B of 20 GB, 0 entries" in capsys.readouterr().out
+    kr.extract_features(small(), pixels[0], precision="float32", verbose=0)
+    assert cli.main(["cache", "show"]) == 0
+    *_, line = capsys.readouterr().out.splitlines()
+    assert line.split()[2] == "10"
+    assert line.endswith("avg_pool  32 x 32     float32")
+    assert cli.main(["cache", "clear", "--dir", str(tmp_path / "cache")]) == 0
+    assert "of features removed" in capsys.readouterr().out
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("word", "cache"),
+    [("auto", "auto"), ("memory", "memory"), ("off", False), ("a/b", Path("a/b"))],
+)
+def test_the_cache_of_a_run_is_chosen_by_a_word(word, cache):
+    options = arguments.build_parser().parse_args(["train", "photos", "--cache", word])
+    assert options.cache == cache

@@ -88,15 +88,18 @@ def test_a_package_that_is_not_installed_is_said(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("flags", "finding"),
+    ("device", "finding"),
     [
-        ("flags: avx2 amx_bf16", "in hardware (amx_bf16)"),
-        ("flags: avx2", "no bfloat16"),
-        (None, "unknown on this system"),
+        ("CPU with amx_bf16", "'auto' is bfloat16: CPU with amx_bf16"),
+        (None, "'auto' is float32: no bfloat16 instructions"),
     ],
 )
-def test_bfloat16_is_read_from_the_cpu_flags(monkeypatch, tmp_path, flags, finding):
-    monkeypatch.setattr(doctor, "_CPU_INFO", tmp_path / "cpuinfo")
-    if flags is not None:
-        (tmp_path / "cpuinfo").write_text(flags)
-    assert finding in doctor.examine()["cpu"]
+def test_the_precision_that_auto_chooses_is_told(monkeypatch, device, finding):
+    monkeypatch.setattr(doctor, "bfloat16_device", lambda: device)
+    assert finding in doctor.examine()["precision"]
+
+
+def test_the_feature_cache_and_its_limit_are_told(monkeypatch, tmp_path):
+    monkeypatch.setenv("KERASRESNET_CACHE", str(tmp_path))
+    monkeypatch.setenv("KERASRESNET_CACHE_LIMIT", "1.5")
+    assert doctor.examine()["feature cache"] == f"{tmp_path}, 1.5 GB at most"

@@ -9,10 +9,15 @@ import tensorflow as tf
 from PIL import Image
 
 import kerasresnet as kr
-from kerasresnet import pipeline
-from kerasresnet.datasets import data_errors
+from kerasresnet import pixels
+from kerasresnet.datasets import checked_dataset, data_errors, is_dataset
 from kerasresnet.decoding import read_image
-from kerasresnet.pipeline import as_image_data, evaluation_batches, training_batches
+from kerasresnet.pipeline import (
+    as_image_data,
+    evaluation_batches,
+    training_batches,
+    training_images,
+)
 
 NAMES = ("a", "b", "c", "d", "e")
 SMALL = {"image_size": (8, 8), "batch_size": 16}
@@ -41,13 +46,18 @@ def rows(dataset):
     return (images[:, 0, 0, 0].astype(int) - 100).tolist()
 
 
-def for_training(data, **settings):
+def for_training(data, *, class_names=NAMES, named=True, **settings):
     settings = {"augmentation": None, "cache": "auto", "seed": 0, **SMALL, **settings}
-    return training_batches(data, class_names=NAMES, **settings)
+    if is_dataset(data):
+        return checked_dataset(data, class_names, named, settings["image_size"])
+    return training_batches(training_images(data, class_names, named=named), **settings)
 
 
-def for_evaluation(data, **settings):
-    return evaluation_batches(data, class_names=NAMES, **SMALL, **settings)
+def for_evaluation(data, *, class_names=NAMES, named=True, **settings):
+    settings = {**SMALL, **settings}
+    if is_dataset(data):
+        return checked_dataset(data, class_names, named, settings["image_size"])
+    return evaluation_batches(as_image_data(data, class_names, named=named), **settings)
 
 
 def own_dataset(images, labels, batch_size=4):
@@ -85,7 +95,7 @@ def test_evaluation_and_fit_share_one_order(flowers):
     left = kr.make_dataset(flowers, **settings)
     names = flowers.class_names
     for cache in (False, "memory"):
-        right = evaluation_batches(flowers, class_names=names, cache=cache, **settings)
+        right = for_evaluation(flowers, class_names=names, cache=cache, **settings)
         for one, other in zip(left, right, strict=True):
             np.testing.assert_array_equal(one[0], other[0])
             np.testing.assert_array_equal(one[1], other[1])
@@ -208,14 +218,8 @@ def test_what_is_scored_is_never_augmented(numbered):
 
 @pytest.mark.parametrize("make", [kr.make_dataset, for_training, for_evaluation])
 def test_a_batch_size_below_one_is_refused(numbered, make):
-    settings = {} if make is kr.make_dataset else {"class_names": NAMES}
-    make = {for_training: training_batches, for_evaluation: evaluation_batches}.get(
-        make, make
-    )
-    if make is training_batches:
-        settings |= {"augmentation": None, "cache": "auto", "seed": 0}
     with pytest.raises(ValueError, match="batch_size must be at least 1, received 0"):
-        make(numbered, image_size=(8, 8), batch_size=0, **settings)
+        make(numbered, image_size=(8, 8), batch_size=0)
 
 
 @pytest.mark.parametrize("value", [True, "flip", keras.Sequential])
@@ -262,7 +266,7 @@ def test_resizing_and_going_without_a_cache_are_logged(flowers, numbered, caplog
     kr.make_dataset(numbered, image_size=(16, 16))
     assert "Images of 8 x 8 are resized to 16 x 16" in caplog.text
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipeline, "_CACHE_BYTES", 1000)
+        patch.setattr(pixels, "MEMORY_BYTES", 1000)
         kr.make_dataset(flowers, image_size=(16, 16))
         assert "30 images of 16 x 16 would take" in caplog.text
         before = len(caplog.records)
@@ -301,7 +305,7 @@ def test_many_unreadable_photos_are_counted(tmp_path):
         (tmp_path / "a" / f"{i:02d}.png").touch()
     data = kr.ImageData.from_folder(tmp_path).with_class_names(["a"])
     with pytest.raises(kr.DataError, match=r"13 of 13 (.|\n)*and 3 more") as caught:
-        evaluation_batches(data, class_names=("a",), cache="memory", **SMALL)
+        evaluation_batches(data, cache="memory", **SMALL)
     assert str(caught.value).count("the file is empty") == 10
 
 
@@ -365,8 +369,8 @@ def test_a_class_without_photos_cannot_be_trained_but_scored(flowers):
     names = (*flowers.class_names, "zinnia")
     settings = {"class_names": names, **SMALL}
     with pytest.raises(kr.DataError, match="no image of zinnia, which the model"):
-        training_batches(flowers, augmentation=None, cache=False, seed=0, **settings)
-    assert len(evaluation_batches(flowers, **settings)) == 2
+        for_training(flowers, cache=False, **settings)
+    assert len(for_evaluation(flowers, **settings)) == 2
 
 
 # A dataset of the user's own --------------------------------------------------------------
@@ -458,14 +462,8 @@ def test_a_dataset_with_classes_in_another_order_is_refused(flower_folder):
     settings = {"class_names": NAMES, **SMALL}
     names = sorted(path.name for path in flower_folder.iterdir())
     settings["class_names"] = tuple(names)
-    assert len(list(evaluation_batches(read(names), **settings))) == 1
+    assert len(list(for_evaluation(read(names), **settings))) == 1
     with pytest.raises(kr.DataError, match="Their order must be the same"):
-        evaluation_batches(read(names[::-1]), **settings)
+        for_evaluation(read(names[::-1]), **settings)
     settings |= {"class_names": tuple("01234"), "named": False}
-    assert len(list(evaluation_batches(read(names[::-1]), **settings))) == 1
-
-
-def test_augmentation_of_a_dataset_is_refused(numbered):
-    dataset = own_dataset(numbered.images, numbered.labels)
-    with pytest.raises(ValueError, match="augment it yourself, after any cache"):
-        for_training(dataset, augmentation=kr.Augmentation())
+    assert len(list(for_evaluation(read(names[::-1]), **settings))) == 1

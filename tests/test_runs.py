@@ -91,3 +91,8 @@ def test_every_epoch_leaves_a_whole_model_and_nothing_beside_it(small, tmp_path)
         callback.on_epoch_end(epoch)
         assert [path.name for path in tmp_path.iterdir()] == ["model.keras"]
         assert kr.load(tmp_path / "model.keras").class_names == ("cat", "dog")
+
+
+def test_views_without_augmentation_are_refused():
+    with pytest.raises(ValueError, match="Turn augmentation on"):
+        RunSettings(views=4)

@@ -29,7 +29,7 @@ def test_folder_arrays_and_dataset_train_to_the_same_weights(
     ]
     for model, history in zip(models[1:], histories[1:], strict=True):
         np.testing.assert_allclose(
-            history.history["loss"], histories[0].history["loss"]
+            history.history["loss"], histories[0].history["loss"], rtol=1e-5
         )
         np.testing.assert_allclose(
             model.get_weights()[-1], models[0].get_weights()[-1], rtol=1e-5
@@ -204,9 +204,8 @@ def test_an_unreadable_photo_stops_training_before_the_first_step(
         ({"epochs": 0}, "epochs must be a whole number of at least 1"),
         ({"learning_rate": -1.0}, "learning_rate must be positive"),
         ({"precision": "float16"}, "Unknown precision 'float16'"),
-        ({"precision": "bfloat16"}, r"set_dtype_policy\('mixed_bfloat16'\)"),
         ({"batch_size": 0}, "batch_size must be at least 1"),
-        ({"cache": "disk"}, "cache must be"),
+        ({"cache": "disk"}, r"cache must be .* received 'disk'. .* pass './disk'"),
         ({"augmentation": "strong"}, "augmentation must be an Augmentation"),
     ],
 )
@@ -254,7 +253,7 @@ def test_pixels_and_threads_are_let_go_after_training(small, flowers):
     import gc
     import threading
 
-    from kerasresnet.pipeline import _PixelStore
+    from kerasresnet.pixels import PixelStore
 
     model = small()
     threads = []
@@ -263,7 +262,7 @@ def test_pixels_and_threads_are_let_go_after_training(small, flowers):
         kr.predict(model, flowers)
         gc.collect()
         threads.append(threading.active_count())
-    held = [thing for thing in gc.get_objects() if isinstance(thing, _PixelStore)]
+    held = [thing for thing in gc.get_objects() if isinstance(thing, PixelStore)]
     assert held == []
     assert threads[2] <= threads[1]
 

@@ -1,0 +1,377 @@
+"""Features of images: computed once by the frozen trunk, kept, and found again.
+
+The key of a row is all that decides its values: the trunk's weights, the stage, the
+image size, how photos are decoded, the augmentation, the precision, the photo's content
+and the number of the view. Where it lies on disk is decided in `shards`.
+"""
+
+import itertools
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, TypeAlias
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kerasresnet.augmentation import Augmentation
+from kerasresnet.backbones import STAGES, Stage
+from kerasresnet.caching import (
+    Cache,
+    FeatureRows,
+    MemoryRows,
+    cache_folder_of,
+    cache_limit,
+)
+from kerasresnet.datasets import dataset_chunks
+from kerasresnet.decoding import POLICY, Pixels
+from kerasresnet.errors import CacheError, DataError
+from kerasresnet.images import ImageData
+from kerasresnet.pixels import (
+    MEMORY_BYTES,
+    content_digests,
+    image_batches,
+)
+from kerasresnet.shards import (
+    Shards,
+    check_writable,
+    kinds,
+    make_room,
+    remove_abandoned,
+)
+from kerasresnet.twins import Trunk, trunk_digest
+from kerasresnet.wiring import feature_shape
+
+Verbosity: TypeAlias = Literal["auto", 0, 1, 2]
+
+# A shard is written whole: this is the most that is lost when the process is killed.
+_SHARD_ROWS = 1024
+_SHARD_BYTES = 2**26
+_TOO_LARGE = (
+    "The features take %.1f GB, more than the %.0f GB that the cache may hold. "
+    "KERASRESNET_CACHE_LIMIT, in GB, raises that."
+)
+_log = logging.getLogger(__name__)
+
+
+class Extraction:
+    """Finds the features of images in the cache, or computes and keeps them.
+
+    Args:
+        model: The model that `trunk` belongs to.
+        trunk: What computes them.
+        batch_size: Images that are computed at a time.
+        cache: As in `fit`; not False to keep them.
+        verbose: As in `extract_features`.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        trunk: Trunk,
+        *,
+        batch_size: int,
+        cache: Cache,
+        verbose: Verbosity,
+    ) -> None:
+        self._model = model
+        self._trunk = trunk
+        self._batch_size = batch_size
+        self._cache = cache
+        self._verbose = 1 if verbose == "auto" else verbose
+
+    def in_memory(self) -> "Extraction":
+        """The same, but nothing is kept on disk."""
+        return Extraction(
+            self._model,
+            self._trunk,
+            batch_size=self._batch_size,
+            cache="memory",
+            verbose=self._verbose,
+        )
+
+    def of_images(
+        self, data: ImageData, augmentation: Augmentation | None = None
+    ) -> FeatureRows | None:
+        """Returns the features of images; row i belongs to image i.
+
+        Args:
+            data: Which images.
+            augmentation: Makes `augmentation.views` views of each. Defaults to the image
+                itself.
+
+        Returns:
+            The features, or None if `cache="auto"` and they are more than the cache may
+            hold, which the log says.
+
+        Raises:
+            CacheError: If the cache folder cannot be written or the disk is full.
+            DataError: If there is no image, or one cannot be read.
+        """
+        located = self._located(
+            data, augmentation, _Progress(self._trunk, self._verbose)
+        )
+        if located is None:
+            return None
+        return FeatureRows(
+            *located, 1 if augmentation is None else _views(augmentation)
+        )
+
+    def of_dataset(self, dataset: Any) -> tuple[FeatureRows, tuple[Pixels, ...]]:
+        """Returns the features of one pass over a `tf.data.Dataset`, and what it gives with them.
+
+        Args:
+            dataset: Batches of images, or of `(images, labels, …)`.
+
+        Returns:
+            A tuple `(rows, columns)`: the features, and labels and the like, whole.
+
+        Raises:
+            DataError: If the dataset is empty or endless, gives images of another size,
+                or not as many batches as it announces.
+        """
+        arrays: list[Pixels] = []
+        numbers: list[int] = []
+        columns: list[tuple[Pixels, ...]] = []
+        progress = _Progress(self._trunk, self._verbose)
+        for images, rest in dataset_chunks(dataset, self._trunk.image_size):
+            data = ImageData((), images=images, rows=np.arange(len(images)))
+            located = self._located(data, None, progress)
+            if located is None:
+                located = self.in_memory()._located(data, None, progress)
+            if located is None:
+                continue  # never: memory takes all
+            arrays += located[0]
+            numbers += located[1]
+            columns.append(rest)
+        whole = tuple(np.concatenate(parts) for parts in zip(*columns, strict=True))
+        return FeatureRows(arrays, numbers), whole
+
+    def _located(
+        self, data: ImageData, augmentation: Augmentation | None, progress: "_Progress"
+    ) -> tuple[Sequence[Pixels], Sequence[int]] | None:
+        """For each row the array that holds it, and its number in there."""
+        if not len(data):
+            raise DataError("The data has no image.")
+        digests = content_digests(data)
+        views = 1 if augmentation is None else _views(augmentation)
+        names = [f"{digest}-{view}" for digest in digests for view in range(views)]
+        store = self._store(self._trunk.stage, self._trunk.every, augmentation)
+        found = store.find(names)
+        # Of several images of the same content one is computed.
+        places = {name: place for place, name in reversed(list(enumerate(names)))}
+        missing = sorted(place for name, place in places.items() if name not in found)
+        if missing:
+            ready = self._ready(store, len(places), len(missing))
+            if ready is None:
+                return None
+            todo = [names[place] for place in missing]
+            trunk, batches = self._nearest(todo, augmentation) or (
+                self._trunk,
+                self._images(data, digests, missing, augmentation),
+            )
+            self._compute(trunk, batches, todo, ready, progress)
+            found.update(ready.find(todo))
+        if not found.keys() >= places.keys():
+            raise CacheError(
+                "Features vanished from the cache while they were used: another process "
+                "cleared it, or its limit is too small. Run again, or pass cache='memory'."
+            )
+        arrays, numbers = zip(*(found[name] for name in names), strict=True)
+        return arrays, numbers
+
+    def _store(
+        self, stage: Stage, every: int, augmentation: Augmentation | None
+    ) -> Shards | MemoryRows:
+        shape = feature_shape(self._model, stage, every)
+        root = cache_folder_of(self._cache)
+        if root is None:
+            return MemoryRows(shape, self._trunk.precision)
+        kind = {
+            "trunk": self._digest(stage),
+            "stage": stage,
+            "every": every,
+            "image_size": list(self._trunk.image_size),
+            "precision": self._trunk.precision,
+            "pixels": POLICY,
+            "augmentation": None if augmentation is None else augmentation.settings,
+        }
+        return Shards(root, kind, shape, self._trunk.precision)
+
+    def _digest(self, stage: Stage) -> str:
+        if stage == self._trunk.stage:
+            return self._trunk.digest
+        return trunk_digest(self._model, stage)
+
+    def _ready(
+        self, store: Shards | MemoryRows, total: int, new: int
+    ) -> Shards | MemoryRows | None:
+        """The store with room for what will be computed, or None if there is none."""
+        ready: Shards | MemoryRows = store
+        where = "memory"
+        size = total * store.row_bytes
+        if isinstance(store, Shards):
+            limit = cache_limit()
+            if size > limit:
+                text = _TOO_LARGE % (size / 1e9, limit / 1e9)
+                if self._cache != "auto":
+                    raise CacheError(text)
+                _log.warning("%s They are not kept.", text)
+                return None
+            make_room(store.root, limit - new * store.row_bytes, keep=store.folder)
+            remove_abandoned(store.root)
+            try:
+                check_writable(store.root, new * store.row_bytes)
+                where = str(store.root)
+            except CacheError as error:
+                if self._cache != "auto" or not isinstance(error.__cause__, OSError):
+                    raise
+                if size > MEMORY_BYTES:
+                    _log.warning("%s Features are not kept.", error)
+                    return None
+                _log.warning("%s Features are kept in memory.", error)
+                ready = MemoryRows(store.shape, self._trunk.precision)
+        _log.log(
+            logging.WARNING if size > 1e9 else logging.INFO,
+            "Features up to %s: %d to compute, %d known, %.3g MB in %s.",
+            self._trunk.stage,
+            new,
+            total - new,
+            size / 1e6,
+            where,
+        )
+        return ready
+
+    def _nearest(
+        self, names: Sequence[str], augmentation: Augmentation | None
+    ) -> tuple[Trunk, Iterator[Pixels]] | None:
+        """A shorter trunk, and what it is to be given, if an earlier stage is cached."""
+        root = cache_folder_of(self._cache)
+        if root is None or not self._trunk.folded:
+            return None
+        kept = {(kind.get("stage"), kind.get("every")) for kind in kinds(root)}
+        earlier = reversed(STAGES[: STAGES.index(self._trunk.stage)])
+        for stage, every in itertools.product(earlier, (1, 2)):
+            if (stage, every) not in kept:
+                continue
+            found = self._store(stage, every, augmentation).find(names)
+            if len(found) == len(names):
+                _log.info("They are computed from cached features of %s.", stage)
+                held = [found[name] for name in names]
+                return self._trunk.after(stage, every), _stacked(held, self._batch_size)
+        return None
+
+    def _images(
+        self,
+        data: ImageData,
+        digests: Sequence[str],
+        places: Sequence[int],
+        augmentation: Augmentation | None,
+    ) -> Iterator[Pixels]:
+        views = 1 if augmentation is None else _views(augmentation)
+        batches = image_batches(
+            data,
+            image_size=self._trunk.image_size,
+            batch_size=self._batch_size,
+            rows=[place // views for place in places],
+            digests=digests,
+        )
+        if augmentation is None:
+            yield from batches
+            return
+        seeds = np.array(
+            [(int(digests[place // views][:7], 16), place % views) for place in places]
+        )
+        view_of = _view_maker(augmentation)
+        done = 0
+        for images in batches:
+            yield view_of(images, seeds[done : done + len(images)]).numpy()
+            done += len(images)
+
+    def _compute(
+        self,
+        trunk: Trunk,
+        batches: Iterator[Pixels],
+        names: Sequence[str],
+        store: Shards | MemoryRows,
+        progress: "_Progress",
+    ) -> None:
+        progress.expect(len(names))
+        fill = min(self._batch_size, len(names))
+        shard = max(1, min(_SHARD_ROWS, _SHARD_BYTES // store.row_bytes))
+        held: list[Pixels] = []
+        first = done = 0
+        try:
+            for batch in batches:
+                # A last batch is filled up, since each new size is compiled anew.
+                held.append(trunk.features(_filled(batch, fill))[: len(batch)])
+                done += len(batch)
+                if done - first >= shard:
+                    rows, held = np.concatenate(held), []
+                    store.write(names[first:done], rows)
+                    first = done
+                progress.add(len(batch))
+        finally:
+            # Also if a photo turns out to be unreadable, or the user stops.
+            if held:
+                store.write(names[first:done], np.concatenate(held))
+
+
+def _stacked(held: Sequence[tuple[Pixels, int]], batch_size: int) -> Iterator[Pixels]:
+    for first in range(0, len(held), batch_size):
+        part = held[first : first + batch_size]
+        yield np.stack([array[number] for array, number in part])
+
+
+def _filled(batch: Pixels, size: int) -> Pixels:
+    missing = size - len(batch)
+    if not missing:
+        return batch
+    return np.pad(batch, ((0, missing), *[(0, 0)] * (batch.ndim - 1)))
+
+
+class _Progress:
+    """A progress bar with images per second; none if there is nothing to compute."""
+
+    def __init__(self, trunk: Trunk, verbose: int) -> None:
+        self._label = f"features to {trunk.stage}, images/s"
+        self._verbose = verbose
+        self._bar: Any = None
+        self._start = 0.0
+        self._done = self._expected = 0
+
+    def expect(self, count: int) -> None:
+        """Announces that so many more will be computed."""
+        self._expected += count
+        if self._bar is None:
+            self._start = time.perf_counter()
+            self._bar = keras.utils.Progbar(
+                self._expected,
+                verbose=self._verbose,
+                stateful_metrics=[self._label],
+                unit_name="image",
+            )
+        self._bar.target = self._expected
+
+    def add(self, count: int) -> None:
+        """Counts images that are done."""
+        self._done += count
+        rate = self._done / (time.perf_counter() - self._start)
+        self._bar.update(self._done, [(self._label, rate)])
+
+
+def _views(augmentation: Augmentation) -> int:
+    return augmentation.views or 1
+
+
+def _view_maker(augmentation: Augmentation) -> Any:
+    @tf.function(autograph=False)
+    def views(images: Any, seeds: Any) -> Any:
+        return tf.map_fn(
+            lambda pair: augmentation(*pair),
+            (images, seeds),
+            fn_output_signature=tf.float32,
+        )
+
+    return views

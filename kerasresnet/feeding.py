@@ -1,0 +1,159 @@
+"""What the trained part of a network is given: cached features where it can be, else images."""
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+from kerasresnet.augmentation import Augmentation
+from kerasresnet.backbones import Stage
+from kerasresnet.caching import Cache, check_cache
+from kerasresnet.classifier import Classifier
+from kerasresnet.datasets import is_dataset
+from kerasresnet.extraction import Extraction, Verbosity
+from kerasresnet.pipeline import (
+    PixelCache,
+    check_order,
+    evaluation_batches,
+    feature_batches,
+    keyed_images,
+    training_batches,
+)
+from kerasresnet.precision import Precision
+from kerasresnet.twins import Trunk, Twin, hindrance, precision_of
+from kerasresnet.wiring import read_stride_after
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class FeedSettings:
+    """How the batches of a run are made; each as in `fit`."""
+
+    batch_size: int
+    augmentation: Augmentation | None
+    cache: Cache
+    seed: int
+    verbose: Verbosity
+
+    def check(self, train: Any) -> None:
+        """Raises a `ValueError` unless they can be followed."""
+        check_order(self.batch_size, self.augmentation, self.seed)
+        check_cache(self.cache)
+        if is_dataset(train) and self.augmentation is not None:
+            raise ValueError(
+                "augmentation works on ImageData and arrays. A tf.data.Dataset has its order "
+                "fixed already: augment it yourself, after any cache."
+            )
+
+
+class Feed:
+    """Makes the batches that a model is trained on: features where it can, else images.
+
+    Args:
+        model: The model.
+        stage: Last frozen stage, or None.
+        precision: As in `fit`.
+        settings: How the batches are made.
+    """
+
+    def __init__(
+        self,
+        model: Classifier,
+        stage: Stage | None,
+        precision: Precision,
+        settings: FeedSettings,
+    ) -> None:
+        self._model = model
+        self._settings = settings
+        self._precision = precision_of(model, precision)
+        self._trunk: Trunk | None = None
+        self._extraction: Extraction | None = None
+        if stage is None:
+            return
+        every = read_stride_after(model, stage) if hindrance(model) is None else 1
+        self._trunk = Trunk(model, stage, self._precision, every=every)
+        if settings.cache is not False:
+            self._extraction = Extraction(
+                model,
+                self._trunk,
+                batch_size=settings.batch_size,
+                cache=settings.cache,
+                verbose=settings.verbose,
+            )
+
+    def batches(self, train: Any, validation: Any) -> tuple[Any, Any]:
+        """Returns the batches to train on, and those to score or None.
+
+        Args:
+            train: Checked `ImageData` or `tf.data.Dataset`.
+            validation: The same, or None.
+        """
+        batches = self._training(train)
+        return batches, None if validation is None else self._evaluation(validation)
+
+    def twin(self) -> Twin:
+        """Returns what computes these batches; the model's flags must be set by now."""
+        return Twin(self._model, self._trunk, self._precision)
+
+    def _training(self, data: Any) -> Any:
+        settings = self._settings
+        if is_dataset(data):
+            return self._of_dataset(data, training=True)
+        views = settings.augmentation
+        if self._extraction is not None and (views is None or views.views):
+            rows = self._extraction.of_images(data, views)
+            if rows is not None:
+                return self._batches(rows, data.labels, training=True)
+        batches = training_batches(
+            data,
+            image_size=self._model.image_size,
+            batch_size=settings.batch_size,
+            augmentation=views,
+            cache=self._pixel_cache(),
+            seed=settings.seed,
+        )
+        return self._images(batches)
+
+    def _evaluation(self, data: Any) -> Any:
+        if is_dataset(data):
+            return self._of_dataset(data)
+        if self._extraction is not None:
+            rows = self._extraction.of_images(data)
+            if rows is not None:
+                return self._batches(rows, data.labels)
+        batches = evaluation_batches(
+            data,
+            image_size=self._model.image_size,
+            batch_size=self._settings.batch_size,
+            cache=self._pixel_cache(),
+        )
+        return self._images(batches)
+
+    def _of_dataset(self, dataset: Any, *, training: bool = False) -> Any:
+        if self._extraction is None or self._settings.cache == "auto":
+            if self._extraction is not None:
+                _log.info(
+                    "A tf.data.Dataset may give other images in each epoch, so the frozen "
+                    "part runs in each. cache='memory' takes those of one pass for all."
+                )
+            return self._images(dataset)
+        rows, labels = self._extraction.of_dataset(dataset)
+        return self._batches(rows, labels, training=training)
+
+    def _batches(self, rows: Any, labels: Any, *, training: bool = False) -> Any:
+        return feature_batches(
+            rows,
+            labels,
+            batch_size=self._settings.batch_size,
+            training=training,
+            seed=self._settings.seed,
+        )
+
+    def _images(self, batches: Any) -> Any:
+        if self._trunk is not None:
+            self._trunk.build()
+        return keyed_images(batches)
+
+    def _pixel_cache(self) -> PixelCache:
+        cache = self._settings.cache
+        return "memory" if cache == "memory" else False if cache is False else "auto"

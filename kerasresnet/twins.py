@@ -1,0 +1,331 @@
+"""The folded twin of a model: the same stages and kernels, without batch normalisation.
+
+Its trunk holds the frozen layers as constants and makes features; its tail holds the
+trained layers, which are the model's own variables: training the tail trains the model.
+A network that cannot be folded is cut by Keras instead, and computes by its own policy.
+"""
+
+import hashlib
+import logging
+from functools import cached_property
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import layers, ops
+
+from kerasresnet.backbones import STAGES, Stage, stage_end, stage_of
+from kerasresnet.decoding import Pixels
+from kerasresnet.folding import FoldedConv2D
+from kerasresnet.precision import (
+    Precision,
+    Resolved,
+    check_precision,
+    resolve_precision,
+)
+from kerasresnet.wiring import Thinning, Wiring, inputs_of, is_plain
+
+_WEIGHTLESS = (
+    layers.Activation,
+    layers.Add,
+    layers.MaxPooling2D,
+    layers.ReLU,
+    layers.ZeroPadding2D,
+)
+_log = logging.getLogger(__name__)
+
+
+class Trunk:
+    """The layers up to a stage as one fast function of a batch of images.
+
+    Args:
+        model: A `Classifier`.
+        stage: Last stage of the trunk.
+        precision: `"float32"`, `"bfloat16"` or `"auto"`.
+        every: Keeps every n-th row and column of the features.
+        after: An earlier stage and its `every`, if features of that stage are given
+            instead of images.
+
+    Raises:
+        ValueError: If `stage` is not a stage of the model, or the network cannot be
+            folded and `precision` is not that of its policy.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        stage: Stage,
+        precision: Precision = "auto",
+        *,
+        every: int = 1,
+        after: tuple[Stage, int] | None = None,
+    ) -> None:
+        stage_end(model, stage)  # refuses a stage that the model does not have
+        self.stage = stage
+        self.every = every
+        self.image_size = tuple(model.input.shape[1:3])
+        self.precision = precision_of(model, precision)
+        self.folded = hindrance(model) is None
+        self._model = model
+        self._after = after
+        self._compiled: dict[Any, Any] = {}
+
+    def build(self) -> None:
+        """Builds the layers now, as is needed before a graph that holds them is traced."""
+        _ = self.graph
+
+    @cached_property
+    def digest(self) -> str:
+        """A fingerprint of all that decides what it computes of an image."""
+        return trunk_digest(self._model, self.stage)
+
+    @cached_property
+    def graph(self) -> keras.Model:
+        """The layers, built when they are first used: with a full cache they never are."""
+        model, end = self._model, stage_end(self._model, self.stage)
+        earlier, skipped = self._after or (None, 1)
+        start = model.input if earlier is None else stage_end(model, earlier).output
+        if not self.folded:
+            return keras.Model(start, end.output)
+        ends = (start, end)
+        return _folded(model, ends, self.precision, skipped, self.every, frozen=True)
+
+    def after(self, stage: Stage, every: int) -> "Trunk":
+        """Returns the trunk that takes features of an earlier stage instead of images."""
+        return Trunk(
+            self._model,
+            self.stage,
+            self.precision,
+            every=self.every,
+            after=(stage, every),
+        )
+
+    def __call__(self, images: Any) -> Any:
+        """Returns the features of a tensor of images, in the trunk's precision."""
+        return ops.cast(self.graph(images, training=False), self.precision)
+
+    def features(self, images: Pixels) -> Pixels:
+        """Returns the features of an array of images.
+
+        Args:
+            images: Array `(N, H, W, 3)`, RGB in 0..255. Each new N is compiled anew.
+
+        Returns:
+            An array of shape `(N, *shape)`, float32 or bfloat16.
+        """
+        key = (images.shape, images.dtype)
+        if key not in self._compiled:
+            self.build()
+            # On a GPU the whole graph is worth compiling; a CPU has it fused already.
+            on_gpu = bool(tf.config.list_logical_devices("GPU"))
+            function = tf.function(self.__call__, jit_compile=on_gpu, autograph=False)
+            self._compiled[key] = function.get_concrete_function(tf.TensorSpec(*key))
+        return self._compiled[key](tf.convert_to_tensor(images)).numpy()
+
+
+class Twin:
+    """What stands for a model while it is trained: frozen trunk, trained tail.
+
+    Args:
+        model: A `Classifier` that can be folded or has a trunk, with its flags set.
+        trunk: The frozen part, or None if the network is trained from its input.
+        precision: `"float32"` or `"bfloat16"`.
+
+    Raises:
+        ValueError: If a layer of the trunk is trained.
+    """
+
+    def __init__(
+        self, model: keras.Model, trunk: Trunk | None, precision: Resolved
+    ) -> None:
+        start, skipped = model.input, 1
+        if trunk is not None:
+            _refuse_trained(model, trunk.stage)
+            start, skipped = stage_end(model, trunk.stage).output, trunk.every
+        self._trunk = trunk
+        if hindrance(model) is None:
+            ends = (start, model.get_layer("predictions"))
+            self._tail = _folded(model, ends, precision, skipped, 1, frozen=False)
+        else:
+            self._tail = keras.Model(start, model.output)
+
+    def __call__(self, inputs: dict[str, Any], training: bool | None = None) -> Any:
+        """Returns class probabilities.
+
+        Args:
+            inputs: `{"features": …}`, or `{"images": …}` for the trunk to see first.
+            training: As in Keras.
+
+        Returns:
+            A tensor of shape `(N, classes)`.
+        """
+        values = inputs.get("features")
+        if values is None:
+            values = inputs["images"] if self._trunk is None else self._trunk(inputs["images"])  # fmt: skip
+        return self._tail(values, training=training)
+
+
+def hindrance(model: keras.Model) -> str | None:
+    """Returns why a model cannot be folded, or None if it can."""
+    if keras.backend.backend() != "tensorflow":
+        return f"the backend is {keras.backend.backend()}"
+    graph = Wiring(model)
+    for layer in model.layers:
+        if stage_of(layer.name) is None or isinstance(layer, _WEIGHTLESS):
+            continue
+        if isinstance(layer, layers.BatchNormalization):
+            if layer.trainable:
+                return f"batch normalisation {layer.name!r} is trained"
+            if not isinstance(graph.makers(layer)[0], layers.Conv2D):
+                return f"batch normalisation {layer.name!r} follows no convolution"
+        elif not is_plain(layer):
+            return (
+                f"{layer.name!r} is a {type(layer).__name__} with settings of its own"
+            )
+    return None
+
+
+def precision_of(model: keras.Model, precision: Precision) -> Resolved:
+    """Returns what a model's twin computes in.
+
+    Args:
+        model: A `Classifier`.
+        precision: As in `fit`.
+
+    Returns:
+        `"float32"` or `"bfloat16"`; for a network that cannot be folded what its policy
+        says.
+
+    Raises:
+        ValueError: If such a network was built under another policy than `precision`.
+    """
+    check_precision(precision)
+    reason = hindrance(model)
+    if reason is None:
+        return resolve_precision(precision, model.compute_dtype)
+    if precision not in ("auto", model.compute_dtype):
+        policy = {"float32": "float32", "bfloat16": "mixed_bfloat16"}[precision]
+        raise ValueError(
+            f"precision={precision!r}, but the model computes in {model.compute_dtype} and "
+            f"cannot be folded: {reason}. Call keras.config.set_dtype_policy({policy!r}) "
+            "before building it."
+        )
+    if precision == "auto":
+        _log.warning(
+            "The model is computed by its own layers, which is slower: %s.", reason
+        )
+    computed: Resolved = model.compute_dtype
+    return computed
+
+
+def _refuse_trained(model: keras.Model, stage: Stage) -> None:
+    for layer in model.layers:
+        found = stage_of(layer.name)
+        if (
+            found is not None
+            and layer.trainable_weights
+            and STAGES.index(found) <= STAGES.index(stage)
+        ):
+            raise ValueError(
+                f"Stage {stage!r} cannot be the frozen part: {layer.name!r} is trained, and "
+                "features that were computed once would go stale. Freeze it with "
+                "kr.set_trainable(model, stage), or cut the network further up."
+            )
+
+
+def trunk_digest(model: keras.Model, stage: Stage) -> str:
+    """Returns a fingerprint of all that decides what the layers up to a stage compute."""
+    found = hashlib.sha256()
+    for layer in keras.Model(model.input, stage_end(model, stage).output).layers:
+        found.update(
+            f"{type(layer).__name__} {layer.name} {layer.output.shape}".encode()
+        )
+        for weight in layer.weights:
+            found.update(np.ascontiguousarray(ops.convert_to_numpy(weight)).data)
+    return found.hexdigest()
+
+
+def _folded(
+    model: keras.Model,
+    ends: tuple[Any, Any],
+    dtype: str,
+    skipped: int,
+    every: int,
+    *,
+    frozen: bool,
+) -> keras.Model:
+    """The folded graph from a tensor of the model to a layer, on a new input.
+
+    Args:
+        model: A model that can be folded.
+        ends: The tensor that is given, and the layer that is wanted.
+        dtype: What it computes in.
+        skipped: Only every n-th row and column of the tensor is given.
+        every: Only every n-th row and column of the layer's output is wanted.
+        frozen: Whether trained layers are constants, too.
+    """
+    start, end = ends
+    wiring = Wiring(model)
+    thinning = Thinning(wiring, end, every)
+    strides = dict(thinning.strides)
+    shape = list(start.shape[1:])
+    if skipped > 1:
+        shape[:2] = [-(-side // skipped) for side in shape[:2]]
+        strides.update({layer.name: (1, 1) for layer in wiring.readers(start)})
+    twin_of = _Folding(wiring, dtype, strides, thinning.margins, frozen=frozen)
+    given = keras.Input(shape, dtype="float32" if start is model.input else dtype)
+    values = {id(start): given}
+    for layer in model.layers:  # in the order in which they are computed
+        tensors = inputs_of(layer)
+        if not tensors or any(id(tensor) not in values for tensor in tensors):
+            continue
+        arguments = thinning.thinned(layer, [values[id(tensor)] for tensor in tensors])
+        values[id(layer.output)] = twin_of(layer)(
+            arguments if len(arguments) > 1 else arguments[0]
+        )
+        if layer is end:
+            break
+    return keras.Model(given, values[id(end.output)], name=f"{model.name}_folded")
+
+
+class _Folding:
+    """What stands in the twin for a layer of the model."""
+
+    def __init__(
+        self,
+        wiring: Wiring,
+        dtype: str,
+        strides: dict[str, tuple[int, int]],
+        margins: dict[str, tuple[int, int]],
+        *,
+        frozen: bool,
+    ) -> None:
+        self._wiring = wiring
+        self._dtype = dtype
+        self._strides = strides
+        self._margins = margins
+        self._frozen = frozen
+
+    def __call__(self, layer: Any) -> Any:
+        if stage_of(layer.name) is None:
+            return layer  # preprocessing and head: the model's own, in float32
+        if isinstance(layer, layers.BatchNormalization):
+            return _identity
+        if isinstance(layer, layers.Conv2D):
+            readers = self._wiring.readers(layer.output)
+            norm = readers[0] if isinstance(readers[0], layers.BatchNormalization) else None  # fmt: skip
+            return FoldedConv2D(
+                layer,
+                norm,
+                frozen=self._frozen or not layer.trainable,
+                strides=self._strides.get(layer.name, layer.strides),
+                margins=self._margins.get(layer.name),
+                dtype=self._dtype,
+            )
+        config = {**layer.get_config(), "dtype": self._dtype}
+        return type(layer).from_config(config)
+
+
+def _identity(values: Any) -> Any:
+    return values

@@ -1,0 +1,135 @@
+"""How the layers of a flat graph are connected, and what of a tensor is read.
+
+In ResNet v1 a stage begins with 1x1 convolutions of stride 2: they read every second row
+and column of what the stage before made. Nothing else needs to be computed or kept.
+"""
+
+from typing import Any
+
+import keras
+from keras import layers
+
+from kerasresnet.backbones import Stage, stage_end
+
+_PIXELWISE = (layers.Activation, layers.Add, layers.BatchNormalization, layers.ReLU)
+
+
+class Wiring:
+    """Which layer makes a tensor of a graph, and which layers read it."""
+
+    def __init__(self, model: keras.Model) -> None:
+        self._maker: dict[int, Any] = {}
+        self._readers: dict[int, list[Any]] = {}
+        for layer in model.layers:
+            self._maker[id(layer.output)] = layer
+            for tensor in inputs_of(layer):
+                self._readers.setdefault(id(tensor), []).append(layer)
+
+    def makers(self, layer: Any) -> list[Any]:
+        """The layers that make what a layer reads."""
+        return [self._maker[id(tensor)] for tensor in inputs_of(layer)]
+
+    def readers(self, tensor: Any) -> list[Any]:
+        """The layers that read a tensor."""
+        return self._readers.get(id(tensor), [])
+
+
+def inputs_of(layer: Any) -> list[Any]:
+    """Returns the tensors that a layer of a flat graph reads."""
+    if isinstance(layer, layers.InputLayer):
+        return []
+    return list(keras.tree.flatten(layer.input))
+
+
+def is_plain(layer: Any, kernel: tuple[int, int] | None = None) -> bool:
+    """Returns whether a layer is a convolution and no more, of a kernel size if given."""
+    return (
+        isinstance(layer, layers.Conv2D)
+        and layer.groups == 1
+        and layer.dilation_rate == (1, 1)
+        and layer.activation is keras.activations.linear
+        and layer.data_format == "channels_last"
+        and kernel in (None, layer.kernel_size)
+    )
+
+
+def feature_shape(model: keras.Model, stage: Stage, every: int) -> tuple[int, ...]:
+    """Returns the shape of one image's features of a stage, each n-th row and column."""
+    shape = list(stage_end(model, stage).output.shape[1:])
+    if every > 1:
+        shape[:2] = [-(-side // every) for side in shape[:2]]
+    return tuple(shape)
+
+
+def read_stride_after(model: keras.Model, stage: Stage) -> int:
+    """Returns the `read_stride` of what follows a stage."""
+    return read_stride(model, stage_end(model, stage).output)
+
+
+def read_stride(model: keras.Model, values: Any) -> int:
+    """Returns n if what follows `values` reads only every n-th row and column, else 1.
+
+    So it is in ResNet v1, whose stages begin with 1x1 convolutions of stride 2.
+    """
+    readers = Wiring(model).readers(values)
+    strides = {layer.strides for layer in readers if is_plain(layer, kernel=(1, 1))}
+    if len(strides) != 1 or not all(
+        is_plain(layer, kernel=(1, 1)) for layer in readers
+    ):
+        return 1
+    rows, columns = strides.pop()
+    return rows if rows == columns else 1
+
+
+class Thinning:
+    """How to compute only every n-th row and column of a layer's output.
+
+    Walks up from the layer: what works pixel by pixel passes the thinning on to what it
+    reads, a convolution takes it over as strides, and a tensor that others read, too, is
+    thinned on its way in.
+    """
+
+    def __init__(self, wiring: Wiring, end: Any, every: int) -> None:
+        self.strides: dict[str, tuple[int, int]] = {}
+        self.margins: dict[str, tuple[int, int]] = {}
+        self._edges: set[tuple[str, int]] = set()
+        self._every = every
+        self._wiring = wiring
+        if every > 1:
+            self._thin(end)
+
+    def thinned(self, layer: Any, arguments: list[Any]) -> list[Any]:
+        """Returns what a layer of the twin is given."""
+        return [
+            _subsampled(values, self._every)
+            if (layer.name, i) in self._edges
+            else values
+            for i, values in enumerate(arguments)
+        ]
+
+    def _thin(self, layer: Any) -> None:
+        if isinstance(layer, layers.Conv2D) and layer.kernel_size != (1, 1):
+            self.strides[layer.name] = (self._every, self._every)
+            rows, columns = layer.kernel_size
+            self.margins[layer.name] = (rows // 2, columns // 2)
+            return
+        for i, maker in enumerate(self._wiring.makers(layer)):
+            shared = len(self._wiring.readers(maker.output)) > 1
+            if shared or not _passes_on(maker):
+                self._edges.add((layer.name, i))
+            else:
+                self._thin(maker)
+
+
+def _passes_on(layer: Any) -> bool:
+    if not isinstance(layer, layers.Conv2D):
+        return isinstance(layer, _PIXELWISE)
+    odd = all(side % 2 for side in layer.kernel_size)
+    same = layer.padding == "same" or layer.kernel_size == (1, 1)
+    return layer.strides == (1, 1) and odd and same
+
+
+def _subsampled(values: Any, every: int) -> Any:
+    # A pooling of one pixel takes every second row faster than a slice does.
+    pooling = layers.MaxPooling2D(1, strides=every, dtype=values.dtype)
+    return pooling(values)
