@@ -13,6 +13,7 @@ from kerasresnet.pixels import MEMORY_BYTES
 Cache: TypeAlias = Literal["auto", "memory", False] | str | Path
 
 _LIMIT_GB = 20.0
+_MOST_GB = 1e9  # an exabyte
 
 
 class MemoryRows:
@@ -84,8 +85,10 @@ def check_cache(cache: Any) -> None:
     """Raises a `ValueError` unless it says where features are kept."""
     if cache in ("auto", "memory") or cache is False or isinstance(cache, Path):
         return
-    if isinstance(cache, str) and (
-        os.sep in cache or "/" in cache or Path(cache).is_dir()
+    if (
+        isinstance(cache, str)
+        and cache
+        and (os.sep in cache or "/" in cache or Path(cache).is_dir())
     ):
         return
     folder = (
@@ -102,7 +105,7 @@ def cache_folder_of(cache: Cache) -> Path | None:
     """Returns the folder that a `cache` argument stands for, or None for memory."""
     if cache == "auto":
         return cache_root()
-    return None if cache is False or cache == "memory" else Path(cache)
+    return None if cache is False or cache == "memory" else Path(cache).expanduser()
 
 
 def cache_root() -> Path:
@@ -128,7 +131,7 @@ def cache_limit() -> int:
         limit = float(text)
     except ValueError:
         limit = 0.0
-    if not limit > 0:
+    if not 0 < limit < _MOST_GB:
         raise ValueError(
             f"KERASRESNET_CACHE_LIMIT must be a number of GB above 0, received {text!r}."
         )

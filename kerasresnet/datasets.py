@@ -129,16 +129,18 @@ def data_errors() -> Iterator[None]:
 
 
 def dataset_chunks(
-    dataset: Any, image_size: tuple[int, int]
-) -> Iterator[tuple[Pixels, tuple[Pixels, ...]]]:
+    dataset: Any, image_size: tuple[int, int], *, labelled: bool
+) -> Iterator[tuple[Pixels, tuple[Pixels, ...], int]]:
     """Gives a dataset's images and what comes with them, some hundred at a time.
 
     Args:
         dataset: A `tf.data.Dataset` of batches.
         image_size: Height and width that its images must have.
+        labelled: Whether what comes with the images is wanted.
 
     Yields:
-        A tuple of the images, and a tuple of labels and the like.
+        A tuple of the images, a tuple of labels and the like, and the size of the
+        largest batch.
 
     Raises:
         DataError: If the dataset is empty or endless, gives images of another size, or
@@ -151,10 +153,9 @@ def dataset_chunks(
         )
     held: list[tuple[Pixels, ...]] = []
     batches = 0
-    for batch in dataset:
-        columns = batch if isinstance(batch, tuple) else (batch,)
-        held.append(tuple(np.asarray(column) for column in columns))
-        _check_batch(held[-1][0], image_size, first=not batches)
+    for columns in _columns(dataset, announced, labelled):
+        held.append(columns)
+        _check_batch(columns[0], image_size, first=not batches)
         batches += 1
         if sum(len(columns[0]) for columns in held) >= _CHUNK:
             yield _joined(held)
@@ -164,15 +165,34 @@ def dataset_chunks(
     if not batches:
         raise DataError("The dataset is empty.")
     if announced not in (batches, tf.data.UNKNOWN_CARDINALITY):
-        raise DataError(
-            f"The dataset gave {batches} batches in this pass, but announces {announced}: its "
-            "features would not belong to the same images. Make each pass give the same."
-        )
+        raise _miscounted(announced)
 
 
-def _joined(held: Sequence[tuple[Pixels, ...]]) -> tuple[Pixels, tuple[Pixels, ...]]:
+def _columns(
+    dataset: Any, announced: int, labelled: bool
+) -> Iterator[tuple[Pixels, ...]]:
+    try:
+        for batch in dataset:
+            columns = batch if isinstance(batch, tuple) else (batch,)
+            wanted = columns if labelled else columns[:1]
+            yield tuple(np.asarray(column) for column in wanted)
+    except tf.errors.FailedPreconditionError as error:
+        # By this TensorFlow says that a cardinality was asserted wrongly.
+        raise _miscounted(announced) from error
+
+
+def _miscounted(announced: int) -> DataError:
+    return DataError(
+        f"The dataset announces {announced} batches, but gave another number in this pass: "
+        "its features would not belong to the same images. Make each pass give the same."
+    )
+
+
+def _joined(
+    held: Sequence[tuple[Pixels, ...]],
+) -> tuple[Pixels, tuple[Pixels, ...], int]:
     images, *rest = (np.concatenate(parts) for parts in zip(*held, strict=True))
-    return images, tuple(rest)
+    return images, tuple(rest), max(len(columns[0]) for columns in held)
 
 
 def _check_batch(images: Pixels, image_size: tuple[int, int], *, first: bool) -> None:

@@ -118,14 +118,18 @@ class Extraction:
             *located, 1 if augmentation is None else _views(augmentation)
         )
 
-    def of_dataset(self, dataset: Any) -> tuple[FeatureRows, tuple[Pixels, ...]]:
-        """Returns the features of one pass over a `tf.data.Dataset`, and what it gives with them.
+    def of_dataset(
+        self, dataset: Any, *, labelled: bool
+    ) -> tuple[FeatureRows, tuple[Pixels, ...], int]:
+        """Returns the features of one pass over a `tf.data.Dataset`.
 
         Args:
             dataset: Batches of images, or of `(images, labels, …)`.
+            labelled: Whether what comes with the images is wanted.
 
         Returns:
-            A tuple `(rows, columns)`: the features, and labels and the like, whole.
+            A tuple `(rows, columns, batch_size)`: the features, labels and the like, and
+            the size of the dataset's largest batch.
 
         Raises:
             DataError: If the dataset is empty or endless, gives images of another size,
@@ -134,8 +138,11 @@ class Extraction:
         arrays: list[Pixels] = []
         numbers: list[int] = []
         columns: list[tuple[Pixels, ...]] = []
+        largest = 0
         progress = _Progress(self._trunk, self._verbose)
-        for images, rest in dataset_chunks(dataset, self._trunk.image_size):
+        chunks = dataset_chunks(dataset, self._trunk.image_size, labelled=labelled)
+        for images, rest, batch_size in chunks:
+            largest = max(largest, batch_size)
             data = ImageData((), images=images, rows=np.arange(len(images)))
             located = self._located(data, None, progress)
             if located is None:
@@ -146,7 +153,7 @@ class Extraction:
             numbers += located[1]
             columns.append(rest)
         whole = tuple(np.concatenate(parts) for parts in zip(*columns, strict=True))
-        return FeatureRows(arrays, numbers), whole
+        return FeatureRows(arrays, numbers), whole, largest
 
     def _located(
         self, data: ImageData, augmentation: Augmentation | None, progress: "_Progress"
@@ -219,7 +226,7 @@ class Extraction:
                     raise CacheError(text)
                 _log.warning("%s They are not kept.", text)
                 return None
-            make_room(store.root, limit - new * store.row_bytes, keep=store.folder)
+            make_room(store.root, limit - new * store.row_bytes, keep=store.used)
             remove_abandoned(store.root)
             try:
                 check_writable(store.root, new * store.row_bytes)

@@ -7,7 +7,7 @@ import numpy as np
 from kerasresnet.backbones import Stage
 from kerasresnet.caching import Cache, check_cache
 from kerasresnet.classifier import Classifier, check_classifier
-from kerasresnet.datasets import is_dataset
+from kerasresnet.datasets import data_errors, is_dataset
 from kerasresnet.decoding import Pixels
 from kerasresnet.errors import DataError
 from kerasresnet.extraction import Extraction, Verbosity
@@ -68,11 +68,13 @@ def extract_features(
         model, trunk, batch_size=batch_size, cache=cache, verbose=verbose
     )
     if is_dataset(data):
-        return maker.of_dataset(data)[0].table()
+        with data_errors():
+            rows, _, _ = maker.of_dataset(data, labelled=False)
+        return rows.table()
     images = _as_images(data)
     # None: more than the cache may hold. All of it is asked for, so it must fit memory.
-    rows = maker.of_images(images) or maker.in_memory().of_images(images)
-    return rows.table() if rows else np.empty(0)
+    found = maker.of_images(images) or maker.in_memory().of_images(images)
+    return found.table() if found else np.empty(0)
 
 
 def _as_images(data: Any) -> ImageData:

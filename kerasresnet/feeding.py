@@ -137,14 +137,21 @@ class Feed:
                     "part runs in each. cache='memory' takes those of one pass for all."
                 )
             return self._images(dataset)
-        rows, labels = self._extraction.of_dataset(dataset)
-        return self._batches(rows, labels, training=training)
+        rows, labels, size = self._extraction.of_dataset(dataset, labelled=True)
+        return self._batches(rows, labels, training=training, batch_size=size)
 
-    def _batches(self, rows: Any, labels: Any, *, training: bool = False) -> Any:
+    def _batches(
+        self,
+        rows: Any,
+        labels: Any,
+        *,
+        training: bool = False,
+        batch_size: int | None = None,
+    ) -> Any:
         return feature_batches(
             rows,
             labels,
-            batch_size=self._settings.batch_size,
+            batch_size=batch_size or self._settings.batch_size,
             training=training,
             seed=self._settings.seed,
         )

@@ -25,6 +25,10 @@ _pool = ThreadPoolExecutor(thread_name_prefix="kerasresnet")
 _ahead = ThreadPoolExecutor(1, thread_name_prefix="kerasresnet-ahead")
 
 
+class ChangedError(DataError):
+    """A photo whose content is not what it was when it was listed."""
+
+
 class PixelStore:
     """The decoded images of a set at one size, kept in memory if that is wanted.
 
@@ -126,7 +130,7 @@ class PixelStore:
             return read_image(photo, self.size)
         content = content_of(photo)
         if digest(content) != self._digests[index]:
-            raise DataError(
+            raise ChangedError(
                 f"{describe(photo)} changed while it was read. Run again; what was "
                 "computed before is kept."
             )
@@ -206,6 +210,8 @@ def image_batches(
     for number in range(1, len(chunks) + 1):
         try:
             batch = ahead.result()
+        except ChangedError:
+            raise
         except DataError:
             if len(data) > 1:
                 pixels.fill()

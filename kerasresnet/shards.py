@@ -20,7 +20,7 @@ import shutil
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -33,9 +33,12 @@ from kerasresnet.errors import CacheError
 
 FORMAT = 1
 _FOLDER = f"features-v{FORMAT}"
+_VERSION = re.compile(r"features-v\d+")
+_KEY = re.compile(r"[0-9a-f]{32}")
 _SHARD = re.compile(r"[0-9a-f]{32}\.(npy|json|partial)")
 # A process needs seconds between the first and the last file of a shard.
 _ABANDONED = 3600
+_ATTEMPTS = 5
 _TAG = (
     "Signature: 8a477f597d28d172789f06886806bc55\n"
     "# This folder holds computed features of kerasresnet; it may be deleted at any time.\n"
@@ -84,6 +87,13 @@ class Shards:
         self.shape = tuple(shape)
         self._dtype = np.dtype(getattr(ml_dtypes, dtype, dtype))
         self._open: dict[str, Pixels] = {}
+        self._written: set[str] = set()
+
+    @property
+    def used(self) -> set[Path]:
+        """The indices of the shards that were read or written through this object."""
+        names = {*self._open, *self._written}
+        return {self.folder / f"{name}.json" for name in names}
 
     @property
     def row_bytes(self) -> int:
@@ -128,68 +138,72 @@ class Shards:
             CacheError: If the folder cannot be written or the disk is full. What was
                 written before is kept.
         """
-        shard = self._prepared() / uuid.uuid4().hex
         values = np.ascontiguousarray(rows, self._dtype)
         with _disk_errors(self.root):
-            checksum = _write_aside(
-                shard.with_suffix(".npy"), lambda file: np.save(file, _plain(values))
-            )
-            index = {"sha256": checksum, "names": list(names)}
+            for attempt in range(_ATTEMPTS):
+                try:
+                    self._write(list(names), values)
+                    return
+                except FileNotFoundError:
+                    # Another process has cleared the cache meanwhile.
+                    if attempt == _ATTEMPTS - 1:
+                        raise
+
+    def _write(self, names: list[str], values: Pixels) -> None:
+        shard = self._prepared() / uuid.uuid4().hex
+        array = shard.with_suffix(".npy")
+        checksum = _write_aside(array, lambda file: np.save(file, _plain(values)))
+        index = {"sha256": _seal(checksum, names), "names": names}
+        try:
             _write_aside(shard.with_suffix(".json"), _json_writer(index))
+        except BaseException:
+            _remove(array)
+            raise
+        self._written.add(shard.name)
 
     def _prepared(self) -> Path:
-        manifest = self.folder / "manifest.json"
-        with _disk_errors(self.root):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            if not manifest.exists():
-                tag = self.folder.parent / "CACHEDIR.TAG"
-                _write_aside(tag, lambda file: file.write(_TAG.encode()))
-                content = {
-                    "format": FORMAT,
-                    "kind": self._kind,
-                    "shape": list(self.shape),
-                    "dtype": self._dtype.name,
-                }
-                _write_aside(manifest, _json_writer(content))
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if _kind(self.folder) != self._kind:
+            tag = self.folder.parent / "CACHEDIR.TAG"
+            _write_aside(tag, lambda file: file.write(_TAG.encode()))
+            content = {
+                "format": FORMAT,
+                "kind": self._kind,
+                "shape": list(self.shape),
+                "dtype": self._dtype.name,
+            }
+            _write_aside(self.folder / "manifest.json", _json_writer(content))
         return self.folder
 
     def _indices(self) -> list[Path]:
-        try:
-            files = sorted(self.folder.iterdir())
-        except OSError:
-            return []
-        return [f for f in files if f.suffix == ".json" and _SHARD.fullmatch(f.name)]
+        return [file for file in _shard_files(self.folder) if file.suffix == ".json"]
 
     def _rows(self, index: Path, held: dict[str, Any]) -> Pixels | None:
         if index.stem not in self._open:
             path = index.with_suffix(".npy")
             try:
-                with path.open("rb") as file:
-                    whole = hashlib.file_digest(file, "sha256").hexdigest()
-                if whole != held["sha256"]:
-                    raise ValueError("its checksum is wrong")
-                stored = np.load(path, mmap_mode="r", allow_pickle=False)
-                self._open[index.stem] = self._checked(stored, len(held["names"]))
-            except FileNotFoundError:
-                return None  # another process has removed it
-            except (OSError, ValueError) as error:
-                _log.warning(
-                    "Cached features in %s are damaged (%s): they are computed again.",
-                    path,
-                    error,
-                )
-                _remove(index)
-                _remove(path)
+                self._open[index.stem] = self._opened(path, held)
+            except (ValueError, EOFError) as error:
+                _report_damage(index, error)
+                return None
+            except OSError as error:
+                # Removed by another process, or out of reach for the moment.
+                _log.info("Cached features in %s cannot be read: %s.", path, error)
                 return None
         with contextlib.suppress(OSError):
             os.utime(index)
         return self._open[index.stem]
 
-    def _checked(self, stored: Pixels, count: int) -> Pixels:
-        rows = stored.view(self._dtype)
-        if rows.shape != (count, *self.shape):
-            raise ValueError(f"its rows have shape {rows.shape[1:]}")
-        return rows
+    def _opened(self, path: Path, held: dict[str, Any]) -> Pixels:
+        with path.open("rb") as file:
+            checksum = hashlib.file_digest(file, "sha256").hexdigest()
+        if _seal(checksum, held["names"]) != held["sha256"]:
+            raise ValueError("the checksum is wrong")
+        stored = np.load(path, mmap_mode="r", allow_pickle=False)
+        expected = (len(held["names"]), *self.shape)
+        if stored.shape != expected or stored.itemsize != self._dtype.itemsize:
+            raise ValueError(f"rows of {stored.dtype} and shape {stored.shape[1:]}")
+        return stored.view(self._dtype)
 
 
 def entries(root: Path) -> list[Entry]:
@@ -198,13 +212,14 @@ def entries(root: Path) -> list[Entry]:
     Args:
         root: The cache folder. It need not exist.
     """
-    found = [_entry(folder) for folder in root.glob("features-v*/*") if folder.is_dir()]
-    return sorted(found, key=lambda entry: entry.used)
+    return sorted(map(_entry, _key_folders(root)), key=lambda entry: entry.used)
 
 
 def kinds(root: Path) -> list[dict[str, Any]]:
     """Lists what kinds of rows a cache folder holds, as they were given to `Shards`."""
-    return [_kind(folder) for folder in root.glob(f"{_FOLDER}/*")]
+    return [
+        _kind(folder) for folder in _key_folders(root) if folder.parent.name == _FOLDER
+    ]
 
 
 def clear(root: Path) -> int:
@@ -217,53 +232,53 @@ def clear(root: Path) -> int:
         The number of bytes that were freed.
     """
     freed = 0
-    for version in root.glob("features-v*"):
-        for folder in version.iterdir():
-            freed += sum(_size(file) for file in _own_files(folder))
-            for file in _own_files(folder):
-                _remove(file)
-            _remove_folder(folder)
+    for folder in _key_folders(root):
+        freed += sum(map(_remove, _own_files(folder)))
+        _remove_folder(folder)
+    for version in _version_folders(root):
         _remove(version / "CACHEDIR.TAG")
+        for file in _shard_files(version):
+            _remove(file)
         _remove_folder(version)
     return freed
 
 
-def make_room(root: Path, limit: int, keep: Path) -> None:
+def make_room(root: Path, limit: int, keep: Collection[Path] = ()) -> None:
     """Removes the shards that were used longest ago, until the rest is within a limit.
 
     Args:
         root: The cache folder.
         limit: Number of bytes.
-        keep: Folder of a key whose shards stay.
+        keep: Indices of shards that stay.
     """
     shards = [
-        (index, _modified(index), _size(index) + _size(index.with_suffix(".npy")))
-        for index in root.glob("features-v*/*/*.json")
-        if _SHARD.fullmatch(index.name)
+        (_modified(index), _size(index) + _size(index.with_suffix(".npy")), index)
+        for folder in _key_folders(root)
+        for index in _shard_files(folder)
+        if index.suffix == ".json"
     ]
-    total = sum(size for _, _, size in shards)
-    for index, _, size in sorted(shards, key=lambda shard: shard[1]):
+    total = sum(size for _, size, _ in shards)
+    for _, size, index in sorted(shards):
         if total <= limit:
             return
-        if index.parent != keep:
+        if index not in keep:
             _log.info("The cache of features is over its limit: %s is removed.", index)
             _remove(index)
             _remove(index.with_suffix(".npy"))
             total -= size
-            if not any(_SHARD.fullmatch(f.name) for f in index.parent.iterdir()):
+            if not _shard_files(index.parent):
                 _remove(index.parent / "manifest.json")
                 _remove_folder(index.parent)
 
 
 def remove_abandoned(root: Path) -> None:
     """Removes what killed processes have left: parts of shards older than an hour."""
-    for file in root.glob("features-v*/*/*"):
-        partial = file.suffix == ".partial" or (
-            file.suffix == ".npy" and not file.with_suffix(".json").exists()
-        )
-        old = time.time() - _modified(file) > _ABANDONED
-        if partial and old and _SHARD.fullmatch(file.name):
-            _remove(file)
+    for folder in (*_version_folders(root), *_key_folders(root)):
+        for file in _shard_files(folder):
+            twin = file.with_suffix(".npy" if file.suffix == ".json" else ".json")
+            old = time.time() - _modified(file) > _ABANDONED
+            if old and (file.suffix == ".partial" or not twin.exists()):
+                _remove(file)
 
 
 def check_writable(root: Path, needed: int) -> None:
@@ -274,9 +289,9 @@ def check_writable(root: Path, needed: int) -> None:
         needed: Number of bytes that will be written.
     """
     with _disk_errors(root):
+        if root.exists() and not root.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, "It is a file")
         root.mkdir(parents=True, exist_ok=True)
-        if not root.is_dir():
-            raise NotADirectoryError(errno.ENOTDIR, "it is a file")
         with tempfile.NamedTemporaryFile(dir=root):
             free = shutil.disk_usage(root).free
     if free < needed:
@@ -333,28 +348,44 @@ def _plain(values: Pixels) -> Pixels:
     return values.view("uint16") if values.dtype == ml_dtypes.bfloat16 else values
 
 
+def _seal(checksum: str, names: Sequence[str]) -> str:
+    """The checksum of a shard: of its rows, and of the names that they go by."""
+    return hashlib.sha256(json.dumps([checksum, *names]).encode()).hexdigest()
+
+
 def _read_index(path: Path) -> dict[str, Any] | None:
     try:
         held = dict(json.loads(path.read_bytes()))
-        return {key: held[key] for key in ("sha256", "names")}
-    except FileNotFoundError:
+        found = {key: held[key] for key in ("sha256", "names")}
+        if not all(isinstance(name, str) for name in found["names"]):
+            raise TypeError("names that are no texts")
+    except OSError:
+        return None  # removed by another process, or out of reach for the moment
+    except (ValueError, KeyError, TypeError) as error:
+        _report_damage(path, error)
         return None
-    except (OSError, ValueError, KeyError, TypeError):
-        _log.warning("%s is damaged: its features are computed again.", path)
-        _remove(path)
-        _remove(path.with_suffix(".npy"))
-        return None
+    return found
+
+
+def _report_damage(index: Path, error: Exception) -> None:
+    _log.warning(
+        "Cached features in %s are damaged (%s): they are computed again.",
+        index.with_suffix(".npy"),
+        error,
+    )
+    _remove(index)
+    _remove(index.with_suffix(".npy"))
 
 
 def _entry(folder: Path) -> Entry:
-    files = list(_own_files(folder))
-    indices = [f for f in files if f.suffix == ".json" and _SHARD.fullmatch(f.name)]
+    files = _own_files(folder)
     rows = 0
-    for index in indices:
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            rows += len(json.loads(index.read_bytes())["names"])
-    used = max((_modified(file) for file in files), default=0.0)
-    return Entry(folder, _kind(folder), rows, sum(_size(file) for file in files), used)
+    for index in files:
+        if index.suffix == ".json" and _SHARD.fullmatch(index.name):
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+                rows += len(json.loads(index.read_bytes())["names"])
+    used = max(map(_modified, files), default=0.0)
+    return Entry(folder, _kind(folder), rows, sum(map(_size, files)), used)
 
 
 def _kind(folder: Path) -> dict[str, Any]:
@@ -364,11 +395,35 @@ def _kind(folder: Path) -> dict[str, Any]:
         return {}
 
 
-def _own_files(folder: Path) -> Iterator[Path]:
-    if folder.is_dir():
-        for file in folder.iterdir():
-            if file.name == "manifest.json" or _SHARD.fullmatch(file.name):
-                yield file
+# Any of these folders and files may be removed by another process while it is looked at.
+
+
+def _listed(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError:
+        return []
+
+
+def _version_folders(root: Path) -> list[Path]:
+    found = [folder for folder in _listed(root) if _VERSION.fullmatch(folder.name)]
+    return [folder for folder in found if folder.is_dir()]
+
+
+def _key_folders(root: Path) -> list[Path]:
+    found = [
+        folder for version in _version_folders(root) for folder in _listed(version)
+    ]
+    return [f for f in found if _KEY.fullmatch(f.name) and f.is_dir()]
+
+
+def _shard_files(folder: Path) -> list[Path]:
+    return [file for file in _listed(folder) if _SHARD.fullmatch(file.name)]
+
+
+def _own_files(folder: Path) -> list[Path]:
+    manifest = folder / "manifest.json"
+    return [*([manifest] if manifest.exists() else []), *_shard_files(folder)]
 
 
 def _size(file: Path) -> int:
@@ -385,9 +440,14 @@ def _modified(file: Path) -> float:
         return time.time()
 
 
-def _remove(file: Path) -> None:
-    with contextlib.suppress(OSError):
+def _remove(file: Path) -> int:
+    """Removes a file if it can; returns how many bytes that freed."""
+    size = _size(file)
+    try:
         file.unlink()
+    except OSError:
+        return 0
+    return size
 
 
 def _remove_folder(folder: Path) -> None:

@@ -98,7 +98,7 @@ def fit(  # noqa: PLR0913 - the public contract
             `tf.data.Dataset` of batches with images in 0..255 at the model's size.
         validation: The same, scored after each epoch.
         epochs: Number of passes over `train`.
-        batch_size: Images in a batch. A `Dataset` keeps its own.
+        batch_size: Images in a batch. A `Dataset` keeps its own size.
         learning_rate: The optimizer's rate. Defaults to 1e-3 for a model that is not
             compiled, and to its own rate for one that is.
         augmentation: Random views of the training images. `Augmentation(views=8)` has
@@ -138,7 +138,8 @@ def fit(  # noqa: PLR0913 - the public contract
     settings.check(train)
     inputs = _inputs(model, train, validation)
     feed = Feed(model, frozen_until(model), precision, settings)
-    batches = feed.batches(inputs.train, inputs.validation)
+    with data_errors():
+        batches = feed.batches(inputs.train, inputs.validation)
     _prepare(model, inputs, learning_rate)
     return _run(model, feed.twin(), batches, epochs, callbacks, verbose)
 
@@ -202,7 +203,8 @@ def fine_tune(  # noqa: PLR0913 - the public contract
     settings.check(train)
     inputs = _inputs(model, train, validation)
     feed = Feed(model, stage_before(from_stage), precision, settings)
-    batches = feed.batches(inputs.train, inputs.validation)
+    with data_errors():
+        batches = feed.batches(inputs.train, inputs.validation)
     set_trainable(model, from_stage)
     _prepare(model, inputs, learning_rate)
     return _run(model, feed.twin(), batches, epochs, callbacks, verbose)
@@ -305,6 +307,9 @@ def _run(
     verbose: Verbosity,
 ) -> keras.callbacks.History:
     train, validation = batches
+    if not model.optimizer.built:
+        # Else Keras traces the training step twice, which takes seconds.
+        model.optimizer.build(model.trainable_variables)
     with data_errors(), model.trained_through(twin):
         return model.fit(
             train,

@@ -175,15 +175,25 @@ def hindrance(model: keras.Model) -> str | None:
         if stage_of(layer.name) is None or isinstance(layer, _WEIGHTLESS):
             continue
         if isinstance(layer, layers.BatchNormalization):
-            if layer.trainable:
-                return f"batch normalisation {layer.name!r} is trained"
-            if not isinstance(graph.makers(layer)[0], layers.Conv2D):
-                return f"batch normalisation {layer.name!r} follows no convolution"
+            reason = _why_not_folded(layer, graph)
+            if reason:
+                return f"batch normalisation {layer.name!r} {reason}"
         elif not is_plain(layer):
             return (
                 f"{layer.name!r} is a {type(layer).__name__} with settings of its own"
             )
     return None
+
+
+def _why_not_folded(norm: layers.BatchNormalization, graph: Wiring) -> str | None:
+    if norm.trainable:
+        return "is trained"
+    (convolution,) = graph.makers(norm)
+    if not isinstance(convolution, layers.Conv2D):
+        return "follows no convolution"
+    if graph.readers(convolution.output) != [norm]:
+        return "is not all that reads its convolution"
+    return None if norm.axis in (-1, 3) else f"works on axis {norm.axis}"
 
 
 def precision_of(model: keras.Model, precision: Precision) -> Resolved:
@@ -229,8 +239,8 @@ def _refuse_trained(model: keras.Model, stage: Stage) -> None:
         ):
             raise ValueError(
                 f"Stage {stage!r} cannot be the frozen part: {layer.name!r} is trained, and "
-                "features that were computed once would go stale. Freeze it with "
-                "kr.set_trainable(model, stage), or cut the network further up."
+                "features that were computed once would go stale. Freeze that layer, or cut "
+                "the network further up."
             )
 
 

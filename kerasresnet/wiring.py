@@ -27,7 +27,11 @@ class Wiring:
 
     def makers(self, layer: Any) -> list[Any]:
         """The layers that make what a layer reads."""
-        return [self._maker[id(tensor)] for tensor in inputs_of(layer)]
+        return [self.maker(tensor) for tensor in inputs_of(layer)]
+
+    def maker(self, tensor: Any) -> Any:
+        """The layer that makes a tensor."""
+        return self._maker[id(tensor)]
 
     def readers(self, tensor: Any) -> list[Any]:
         """The layers that read a tensor."""
@@ -71,7 +75,10 @@ def read_stride(model: keras.Model, values: Any) -> int:
 
     So it is in ResNet v1, whose stages begin with 1x1 convolutions of stride 2.
     """
-    readers = Wiring(model).readers(values)
+    wiring = Wiring(model)
+    readers = wiring.readers(values)
+    if not _passes_on(wiring.maker(values)):
+        return 1
     strides = {layer.strides for layer in readers if is_plain(layer, kernel=(1, 1))}
     if len(strides) != 1 or not all(
         is_plain(layer, kernel=(1, 1)) for layer in readers
