@@ -4,10 +4,15 @@ Which images are augmented, and when, is decided in `pipeline`: training images 
 after the cache.
 """
 
+import operator
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import tensorflow as tf
+
+# Part of the key under which features are cached: raise it when the same photo and seed
+# give another view than before.
+POLICY = 1
 
 
 @dataclass(frozen=True)
@@ -56,8 +61,7 @@ class Augmentation:
                     f"{name} must be at least 0 and below 1, received {value}."
                 )
 
-        views: Any = self.views
-        if views is not None and not (isinstance(views, int) and views >= 1):
+        if self.views is not None and not _is_count(self.views):
             raise ValueError(
                 f"views must be a whole number of at least 1, or None for new ones in each "
                 f"epoch, received {self.views!r}."
@@ -66,7 +70,8 @@ class Augmentation:
     @property
     def settings(self) -> dict[str, Any]:
         """What decides how a view looks: everything but their number."""
-        return {k: v for k, v in asdict(self).items() if k != "views"}
+        settings = {k: v for k, v in asdict(self).items() if k != "views"}
+        return {"policy": POLICY, **settings}
 
     def __call__(self, image: Any, seed: Any) -> Any:
         """Returns one random view.
@@ -108,3 +113,10 @@ class Augmentation:
         cropped = tf.slice(image, begin, size)
         resized = tf.image.resize(cropped, shape[:2], antialias=True)
         return tf.ensure_shape(resized, image.shape)
+
+
+def _is_count(value: Any) -> bool:
+    try:
+        return value is not True and operator.index(value) >= 1
+    except TypeError:
+        return False

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+import ml_dtypes
 import numpy as np
 
 from kerasresnet.decoding import Pixels
@@ -21,7 +22,8 @@ class MemoryRows:
 
     def __init__(self, shape: tuple[int, ...], dtype: str) -> None:
         self.shape = shape
-        self.row_bytes = int(np.prod(shape)) * (2 if dtype == "bfloat16" else 4)
+        itemsize = np.dtype(getattr(ml_dtypes, dtype, dtype)).itemsize
+        self.row_bytes = int(np.prod(shape)) * itemsize
         self._rows: dict[str, tuple[Pixels, int]] = {}
 
     def find(self, names: Sequence[str]) -> dict[str, tuple[Pixels, int]]:

@@ -1,6 +1,7 @@
 """The classifier: a `keras.Model` that knows its class names and preprocesses inside."""
 
 import json
+import weakref
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -73,7 +74,7 @@ class Classifier(keras.Model):
         super().__init__(inputs=images, outputs=outputs, name=name)
         self._class_names = tuple(class_names)
         self._named = named
-        self._planned: tuple[int, tuple[str, ...]] | None = None
+        self._planned: tuple[Any, tuple[str, ...]] | None = None
         self._twin: Callable[..., Any] | None = None
         self._builder = {
             "backbone": backbone,
@@ -112,7 +113,7 @@ class Classifier(keras.Model):
     @property
     def stale(self) -> bool:
         """Whether `.trainable` was changed since the optimizer was put to work."""
-        if self._planned is None or self._planned[0] != id(self.optimizer):
+        if self._planned is None or self._planned[0]() is not self.optimizer:
             return False
         return self._planned[1] != plan(self)
 
@@ -132,7 +133,7 @@ class Classifier(keras.Model):
         Returns:
             A tensor of shape `(N, classes)`.
         """
-        if self._twin is not None and isinstance(inputs, dict):
+        if self._twin is not None and _is_for_twin(inputs):
             return self._twin(inputs, training=training)
         return super().call(inputs, training=training, mask=mask)
 
@@ -175,7 +176,7 @@ class Classifier(keras.Model):
                 "with the old flags. Call model.compile(...) again; kr.set_trainable does so "
                 "by itself."
             )
-        self._planned = (id(self.optimizer), plan(self))
+        self._planned = (weakref.ref(self.optimizer), plan(self))
         return super().make_train_function(force=force)
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
@@ -187,7 +188,7 @@ class Classifier(keras.Model):
         super().compile_from_config(config)
         # Keras builds the optimizer here, for the weights that are trained now.
         if self.optimizer is not None:
-            self._planned = (id(self.optimizer), plan(self))
+            self._planned = (weakref.ref(self.optimizer), plan(self))
 
     def get_config(self) -> dict[str, Any]:
         """Returns the builder's arguments, the names, the flags and the dtype policy."""
@@ -380,6 +381,11 @@ def check_classifier(model: object) -> Classifier:
             f"{type(model).__name__}."
         )
     return model
+
+
+def _is_for_twin(inputs: Any) -> bool:
+    # The model's own input may be given by name, too; that one is called "image".
+    return isinstance(inputs, dict) and set(inputs) <= {"features", "images"}
 
 
 def _head(

@@ -163,6 +163,9 @@ def _train(options: argparse.Namespace) -> None:
         empty_folder(options.out) if options.out else new_folder(Path("runs"), name)
     )
     _seed_everything(options.seed)
+    # What is computed, where it is kept and in which precision.
+    logging.getLogger("kerasresnet.extraction").setLevel(logging.INFO)
+    logging.getLogger("kerasresnet.precision").setLevel(logging.INFO)
     with _run_folder(folder):
         _, report = train_run(data, folder, settings, say=_say, verbose=_verbosity())
     _say(f"\n{report}\n\nresults: {folder.resolve()}")

@@ -5,6 +5,7 @@
     ├── WeightsError   files of pretrained weights
     ├── ArtifactError  saved models
     └── CacheError     the folder of cached features
+        └── NoRoomError  more features than it may hold
 
 A wrong argument is a plain `ValueError`.
 """
@@ -31,6 +32,10 @@ class ArtifactError(KerasResNetError, ValueError):
 
 class CacheError(KerasResNetError, OSError):
     """A cache folder that cannot be written, or a disk that is full."""
+
+
+class NoRoomError(CacheError):
+    """More features than the cache may hold."""
 
 
 def unknown(kind: str, value: object, options: Iterable[str]) -> ValueError:

@@ -5,10 +5,12 @@ image size, how photos are decoded, the augmentation, the precision, the photo's
 and the number of the view. Where it lies on disk is decided in `shards`.
 """
 
+import contextlib
 import itertools
 import logging
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import keras
@@ -26,7 +28,7 @@ from kerasresnet.caching import (
 )
 from kerasresnet.datasets import dataset_chunks
 from kerasresnet.decoding import POLICY, Pixels
-from kerasresnet.errors import CacheError, DataError
+from kerasresnet.errors import CacheError, DataError, NoRoomError
 from kerasresnet.images import ImageData
 from kerasresnet.pixels import (
     MEMORY_BYTES,
@@ -80,6 +82,7 @@ class Extraction:
         self._batch_size = batch_size
         self._cache = cache
         self._verbose = 1 if verbose == "auto" else verbose
+        self._in_use: set[Path] = set()
 
     def in_memory(self) -> "Extraction":
         """The same, but nothing is kept on disk."""
@@ -93,7 +96,7 @@ class Extraction:
 
     def of_images(
         self, data: ImageData, augmentation: Augmentation | None = None
-    ) -> FeatureRows | None:
+    ) -> FeatureRows:
         """Returns the features of images; row i belongs to image i.
 
         Args:
@@ -101,22 +104,15 @@ class Extraction:
             augmentation: Makes `augmentation.views` views of each. Defaults to the image
                 itself.
 
-        Returns:
-            The features, or None if `cache="auto"` and they are more than the cache may
-            hold, which the log says.
-
         Raises:
             CacheError: If the cache folder cannot be written or the disk is full.
             DataError: If there is no image, or one cannot be read.
+            NoRoomError: If the features are more than the cache may hold.
         """
-        located = self._located(
-            data, augmentation, _Progress(self._trunk, self._verbose)
-        )
-        if located is None:
-            return None
-        return FeatureRows(
-            *located, 1 if augmentation is None else _views(augmentation)
-        )
+        views = _views(augmentation)
+        progress = _Progress(self._trunk, self._verbose)
+        arrays, numbers = self._located(data, augmentation, progress)
+        return FeatureRows(arrays, numbers, views)
 
     def of_dataset(
         self, dataset: Any, *, labelled: bool
@@ -134,52 +130,62 @@ class Extraction:
         Raises:
             DataError: If the dataset is empty or endless, gives images of another size,
                 or not as many batches as it announces.
+            NoRoomError: If the features are more than the cache may hold.
         """
         arrays: list[Pixels] = []
         numbers: list[int] = []
         columns: list[tuple[Pixels, ...]] = []
         largest = 0
-        progress = _Progress(self._trunk, self._verbose)
+        progress = _Progress(self._trunk, self._verbose, batches=dataset.cardinality())
         chunks = dataset_chunks(dataset, self._trunk.image_size, labelled=labelled)
         for images, rest, batch_size in chunks:
             largest = max(largest, batch_size)
+            progress.batch_size = largest
             data = ImageData((), images=images, rows=np.arange(len(images)))
-            located = self._located(data, None, progress)
-            if located is None:
-                located = self.in_memory()._located(data, None, progress)
-            if located is None:
-                continue  # never: memory takes all
+            located = self._located(data, None, progress, before=len(arrays))
             arrays += located[0]
             numbers += located[1]
             columns.append(rest)
+        progress.finish()
         whole = tuple(np.concatenate(parts) for parts in zip(*columns, strict=True))
         return FeatureRows(arrays, numbers), whole, largest
 
     def _located(
-        self, data: ImageData, augmentation: Augmentation | None, progress: "_Progress"
-    ) -> tuple[Sequence[Pixels], Sequence[int]] | None:
-        """For each row the array that holds it, and its number in there."""
+        self,
+        data: ImageData,
+        augmentation: Augmentation | None,
+        progress: "_Progress",
+        *,
+        before: int = 0,
+    ) -> tuple[Sequence[Pixels], Sequence[int]]:
+        """For each row the array that holds it, and its number in there.
+
+        `before` rows of the same kind are in use already.
+        """
         if not len(data):
             raise DataError("The data has no image.")
         digests = content_digests(data)
-        views = 1 if augmentation is None else _views(augmentation)
+        views = _views(augmentation)
         names = [f"{digest}-{view}" for digest in digests for view in range(views)]
         store = self._store(self._trunk.stage, self._trunk.every, augmentation)
         found = store.find(names)
         # Of several images of the same content one is computed.
         places = {name: place for place, name in reversed(list(enumerate(names)))}
-        missing = sorted(place for name, place in places.items() if name not in found)
+        missing = {
+            name: p
+            for name, p in sorted(places.items(), key=_second)
+            if name not in found
+        }
+        progress.expect(len(missing), known=len(names) - len(missing))
         if missing:
-            ready = self._ready(store, len(places), len(missing))
-            if ready is None:
-                return None
-            todo = [names[place] for place in missing]
-            trunk, batches = self._nearest(todo, augmentation) or (
-                self._trunk,
-                self._images(data, digests, missing, augmentation),
-            )
-            self._compute(trunk, batches, todo, ready, progress)
-            found.update(ready.find(todo))
+            ready = self._ready(store, before + len(places), len(missing))
+            for trunk, some, batches in self._jobs(
+                missing, data, digests, augmentation
+            ):
+                self._compute(trunk, batches, some, ready, progress)
+            found.update(ready.find(list(missing)))
+        if isinstance(store, Shards):
+            self._in_use |= store.used
         if not found.keys() >= places.keys():
             raise CacheError(
                 "Features vanished from the cache while they were used: another process "
@@ -187,6 +193,24 @@ class Extraction:
             )
         arrays, numbers = zip(*(found[name] for name in names), strict=True)
         return arrays, numbers
+
+    def _jobs(
+        self,
+        missing: dict[str, int],
+        data: ImageData,
+        digests: Sequence[str],
+        augmentation: Augmentation | None,
+    ) -> Iterator[tuple[Trunk, Sequence[str], Iterator[Pixels]]]:
+        """What is to be computed, from where: an earlier stage that is cached, or images."""
+        todo = list(missing)
+        nearest = self._nearest(todo, augmentation)
+        if nearest is not None:
+            trunk, held = nearest
+            yield trunk, list(held), _stacked(list(held.values()), self._batch_size)
+            todo = [name for name in todo if name not in held]
+        if todo:
+            places = [missing[name] for name in todo]
+            yield self._trunk, todo, self._images(data, digests, places, augmentation)
 
     def _store(
         self, stage: Stage, every: int, augmentation: Augmentation | None
@@ -213,20 +237,17 @@ class Extraction:
 
     def _ready(
         self, store: Shards | MemoryRows, total: int, new: int
-    ) -> Shards | MemoryRows | None:
-        """The store with room for what will be computed, or None if there is none."""
+    ) -> Shards | MemoryRows:
+        """The store, with room for what will be computed; or one in memory instead."""
         ready: Shards | MemoryRows = store
         where = "memory"
         size = total * store.row_bytes
         if isinstance(store, Shards):
             limit = cache_limit()
             if size > limit:
-                text = _TOO_LARGE % (size / 1e9, limit / 1e9)
-                if self._cache != "auto":
-                    raise CacheError(text)
-                _log.warning("%s They are not kept.", text)
-                return None
-            make_room(store.root, limit - new * store.row_bytes, keep=store.used)
+                raise NoRoomError(_TOO_LARGE % (size / 1e9, limit / 1e9))
+            room = limit - new * store.row_bytes
+            make_room(store.root, room, keep=self._in_use | store.used)
             remove_abandoned(store.root)
             try:
                 check_writable(store.root, new * store.row_bytes)
@@ -235,8 +256,7 @@ class Extraction:
                 if self._cache != "auto" or not isinstance(error.__cause__, OSError):
                     raise
                 if size > MEMORY_BYTES:
-                    _log.warning("%s Features are not kept.", error)
-                    return None
+                    raise NoRoomError(str(error)) from error
                 _log.warning("%s Features are kept in memory.", error)
                 ready = MemoryRows(store.shape, self._trunk.precision)
         _log.log(
@@ -252,8 +272,8 @@ class Extraction:
 
     def _nearest(
         self, names: Sequence[str], augmentation: Augmentation | None
-    ) -> tuple[Trunk, Iterator[Pixels]] | None:
-        """A shorter trunk, and what it is to be given, if an earlier stage is cached."""
+    ) -> tuple[Trunk, dict[str, tuple[Pixels, int]]] | None:
+        """A shorter trunk, and what it can be given: rows of an earlier stage."""
         root = cache_folder_of(self._cache)
         if root is None or not self._trunk.folded:
             return None
@@ -263,10 +283,9 @@ class Extraction:
             if (stage, every) not in kept:
                 continue
             found = self._store(stage, every, augmentation).find(names)
-            if len(found) == len(names):
-                _log.info("They are computed from cached features of %s.", stage)
-                held = [found[name] for name in names]
-                return self._trunk.after(stage, every), _stacked(held, self._batch_size)
+            if found:
+                _log.info("%d from cached features of %s.", len(found), stage)
+                return self._trunk.after(stage, every), found
         return None
 
     def _images(
@@ -276,7 +295,7 @@ class Extraction:
         places: Sequence[int],
         augmentation: Augmentation | None,
     ) -> Iterator[Pixels]:
-        views = 1 if augmentation is None else _views(augmentation)
+        views = _views(augmentation)
         batches = image_batches(
             data,
             image_size=self._trunk.image_size,
@@ -304,7 +323,6 @@ class Extraction:
         store: Shards | MemoryRows,
         progress: "_Progress",
     ) -> None:
-        progress.expect(len(names))
         fill = min(self._batch_size, len(names))
         shard = max(1, min(_SHARD_ROWS, _SHARD_BYTES // store.row_bytes))
         held: list[Pixels] = []
@@ -319,10 +337,14 @@ class Extraction:
                     store.write(names[first:done], rows)
                     first = done
                 progress.add(len(batch))
-        finally:
-            # Also if a photo turns out to be unreadable, or the user stops.
-            if held:
-                store.write(names[first:done], np.concatenate(held))
+        except BaseException:
+            # A photo turns out to be unreadable, or the user stops: nothing is lost.
+            with contextlib.suppress(CacheError):
+                if held:
+                    store.write(names[first:done], np.concatenate(held))
+            raise
+        if held:
+            store.write(names[first:done], np.concatenate(held))
 
 
 def _stacked(held: Sequence[tuple[Pixels, int]], batch_size: int) -> Iterator[Pixels]:
@@ -339,37 +361,68 @@ def _filled(batch: Pixels, size: int) -> Pixels:
 
 
 class _Progress:
-    """A progress bar with images per second; none if there is nothing to compute."""
+    """A progress bar with images per second; none if there is nothing to compute.
 
-    def __init__(self, trunk: Trunk, verbose: int) -> None:
+    Args:
+        trunk: What computes.
+        verbose: 0, 1 or 2, as in Keras.
+        batches: Number of a dataset's batches, negative if unknown; None for images, of
+            which all are expected at once.
+    """
+
+    def __init__(self, trunk: Trunk, verbose: int, batches: Any = None) -> None:
         self._label = f"features to {trunk.stage}, images/s"
         self._verbose = verbose
+        self._batches = None if batches is None else int(batches)
+        self.batch_size = 0
         self._bar: Any = None
         self._start = 0.0
-        self._done = self._expected = 0
+        self._done = self._known = 0
 
-    def expect(self, count: int) -> None:
-        """Announces that so many more will be computed."""
-        self._expected += count
-        if self._bar is None:
+    def expect(self, count: int, *, known: int) -> None:
+        """Announces images to compute, beside some that are known already."""
+        self._known += known
+        if self._bar is None and count:
+            target: int | None = count
+            if self._batches is not None:
+                announced = self._batches * self.batch_size - self._known
+                target = announced if self._batches > 0 else None
             self._start = time.perf_counter()
             self._bar = keras.utils.Progbar(
-                self._expected,
+                target,
                 verbose=self._verbose,
                 stateful_metrics=[self._label],
                 unit_name="image",
             )
-        self._bar.target = self._expected
 
     def add(self, count: int) -> None:
         """Counts images that are done."""
         self._done += count
+        # The end of a dataset is known when it comes: its last batch may be smaller.
+        final = False if self._batches is not None else None
+        self._update(finalize=final)
+
+    def finish(self) -> None:
+        """Ends the bar of a dataset."""
+        if self._bar is not None:
+            self._bar.target = self._done
+            self._update(finalize=True)
+
+    def _update(self, *, finalize: bool | None) -> None:
         rate = self._done / (time.perf_counter() - self._start)
-        self._bar.update(self._done, [(self._label, rate)])
+        self._bar.update(self._done, [(self._label, rate)], finalize=finalize)
 
 
-def _views(augmentation: Augmentation) -> int:
-    return augmentation.views or 1
+def _views(augmentation: Augmentation | None) -> int:
+    if augmentation is None:
+        return 1
+    if augmentation.views is None:
+        raise ValueError("New views in each epoch have no features that could be kept.")
+    return augmentation.views
+
+
+def _second(pair: tuple[str, int]) -> int:
+    return pair[1]
 
 
 def _view_maker(augmentation: Augmentation) -> Any:

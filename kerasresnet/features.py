@@ -1,20 +1,23 @@
 """`extract_features`: what a network computes of images up to a stage."""
 
+import logging
 from typing import Any
 
 import numpy as np
 
 from kerasresnet.backbones import Stage
-from kerasresnet.caching import Cache, check_cache
+from kerasresnet.caching import Cache, FeatureRows, check_cache
 from kerasresnet.classifier import Classifier, check_classifier
 from kerasresnet.datasets import data_errors, is_dataset
 from kerasresnet.decoding import Pixels
-from kerasresnet.errors import DataError
+from kerasresnet.errors import DataError, NoRoomError
 from kerasresnet.extraction import Extraction, Verbosity
 from kerasresnet.images import ImageData
 from kerasresnet.pixels import check_batch_size
 from kerasresnet.precision import Precision
 from kerasresnet.twins import Trunk
+
+_log = logging.getLogger(__name__)
 
 
 def extract_features(
@@ -64,17 +67,25 @@ def extract_features(
     check_batch_size(batch_size)
     check_cache(cache)
     trunk = Trunk(model, stage, precision)
-    maker = Extraction(
+    extraction = Extraction(
         model, trunk, batch_size=batch_size, cache=cache, verbose=verbose
     )
-    if is_dataset(data):
-        with data_errors():
-            rows, _, _ = maker.of_dataset(data, labelled=False)
-        return rows.table()
-    images = _as_images(data)
-    # None: more than the cache may hold. All of it is asked for, so it must fit memory.
-    found = maker.of_images(images) or maker.in_memory().of_images(images)
-    return found.table() if found else np.empty(0)
+    images = data if is_dataset(data) else _as_images(data)
+    try:
+        return _rows(extraction, images).table()
+    except NoRoomError as error:
+        if cache != "auto":
+            raise
+        _log.warning("%s They are not kept.", error)
+        return _rows(extraction.in_memory(), images).table()
+
+
+def _rows(extraction: Extraction, data: Any) -> FeatureRows:
+    if not is_dataset(data):
+        return extraction.of_images(data)
+    with data_errors():
+        rows, _, _ = extraction.of_dataset(data, labelled=False)
+    return rows
 
 
 def _as_images(data: Any) -> ImageData:

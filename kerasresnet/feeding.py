@@ -1,14 +1,16 @@
 """What the trained part of a network is given: cached features where it can be, else images."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from kerasresnet.augmentation import Augmentation
 from kerasresnet.backbones import Stage
-from kerasresnet.caching import Cache, check_cache
+from kerasresnet.caching import Cache, FeatureRows, check_cache
 from kerasresnet.classifier import Classifier
 from kerasresnet.datasets import is_dataset
+from kerasresnet.errors import NoRoomError
 from kerasresnet.extraction import Extraction, Verbosity
 from kerasresnet.pipeline import (
     PixelCache,
@@ -100,8 +102,8 @@ class Feed:
         if is_dataset(data):
             return self._of_dataset(data, training=True)
         views = settings.augmentation
-        if self._extraction is not None and (views is None or views.views):
-            rows = self._extraction.of_images(data, views)
+        if views is None or views.views:
+            rows = self._kept(lambda kept: kept.of_images(data, views))
             if rows is not None:
                 return self._batches(rows, data.labels, training=True)
         batches = training_batches(
@@ -117,10 +119,9 @@ class Feed:
     def _evaluation(self, data: Any) -> Any:
         if is_dataset(data):
             return self._of_dataset(data)
-        if self._extraction is not None:
-            rows = self._extraction.of_images(data)
-            if rows is not None:
-                return self._batches(rows, data.labels)
+        rows = self._kept(lambda kept: kept.of_images(data))
+        if rows is not None:
+            return self._batches(rows, data.labels)
         batches = evaluation_batches(
             data,
             image_size=self._model.image_size,
@@ -128,6 +129,18 @@ class Feed:
             cache=self._pixel_cache(),
         )
         return self._images(batches)
+
+    def _kept(self, find: Callable[[Extraction], FeatureRows]) -> FeatureRows | None:
+        """Features that can be kept, or None if they are computed in every epoch."""
+        if self._extraction is None:
+            return None
+        try:
+            return find(self._extraction)
+        except NoRoomError as error:
+            if self._settings.cache != "auto":
+                raise
+            _log.warning("%s They are computed in every epoch.", error)
+            return None
 
     def _of_dataset(self, dataset: Any, *, training: bool = False) -> Any:
         if self._extraction is None or self._settings.cache == "auto":

@@ -105,6 +105,26 @@ class FoldedConv2D(layers.Layer):
         return (size - reach) // self._strides[axis] + 1
 
 
+class SharedLayer(layers.Layer):
+    """A layer of the model in another graph.
+
+    Called directly it would keep that graph alive: Keras notes in a layer where its
+    outputs go.
+
+    Args:
+        layer: The model's own layer.
+    """
+
+    def __init__(self, layer: layers.Layer) -> None:
+        super().__init__(name=layer.name, dtype=layer.dtype_policy, autocast=False)
+        self.layer = layer
+        self.built = True
+
+    def call(self, inputs: Any) -> Any:
+        """Returns what the layer does; Keras passes `training` on to it."""
+        return self.layer(inputs)
+
+
 def _scale_and_shift(
     norm: layers.BatchNormalization | None, *, filters: int
 ) -> tuple[Pixels, Pixels]:

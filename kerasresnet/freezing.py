@@ -5,6 +5,8 @@ stops its statistics in Keras 3, `training=False` is not
 (https://github.com/keras-team/keras/issues/20285).
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -51,10 +53,7 @@ def set_trainable(model: keras.Model, from_stage: TrainableStage | None) -> None
         )
     # Read before anything is changed: it may refuse.
     settings = compile_settings(model) if model.compiled else None
-    first = len(STAGES) if from_stage is None else STAGES.index(from_stage)
-    apply_plan(
-        model, [layer.name for layer in model.layers if _is_trained(layer, first)]
-    )
+    apply_plan(model, _plan_from(model, from_stage))
     if settings is not None:
         model.compile(**settings)
 
@@ -62,6 +61,24 @@ def set_trainable(model: keras.Model, from_stage: TrainableStage | None) -> None
 def plan(model: keras.Model) -> tuple[str, ...]:
     """Returns the names of the layers that are set to be trained."""
     return tuple(layer.name for layer in model.layers if layer.trainable)
+
+
+@contextmanager
+def as_if_trained_from(
+    model: keras.Model, from_stage: TrainableStage | None
+) -> Iterator[None]:
+    """Lets a model have the flags of `set_trainable` for a while, without compiling it.
+
+    Args:
+        model: A model with ResNet stage names.
+        from_stage: As in `set_trainable`.
+    """
+    before = plan(model)
+    apply_plan(model, _plan_from(model, from_stage))
+    try:
+        yield
+    finally:
+        apply_plan(model, before)
 
 
 def frozen_until(model: keras.Model) -> Stage | None:
@@ -136,6 +153,11 @@ def recompile(model: keras.Model, *, learning_rate: float | None = None) -> None
         learning_rate: The optimizer's new rate. Defaults to the one it has.
     """
     model.compile(**compile_settings(model, learning_rate=learning_rate))
+
+
+def _plan_from(model: keras.Model, from_stage: TrainableStage | None) -> list[str]:
+    first = len(STAGES) if from_stage is None else STAGES.index(from_stage)
+    return [layer.name for layer in model.layers if _is_trained(layer, first)]
 
 
 def _is_trained(layer: keras.layers.Layer, first_stage: int) -> bool:

@@ -46,7 +46,7 @@ def resolve_precision(precision: Precision, policy: str = "float32") -> Resolved
 
 def bfloat16_device() -> str | None:
     """Returns what makes bfloat16 worthwhile on this machine, or None."""
-    gpus = tf.config.list_physical_devices("GPU")
+    gpus = tf.config.get_visible_devices("GPU")
     if gpus:
         details = tf.config.experimental.get_device_details(gpus[0])
         capability = details.get("compute_capability", (0, 0))

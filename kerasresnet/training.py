@@ -18,7 +18,9 @@ from kerasresnet.errors import listing, unknown
 from kerasresnet.extraction import Verbosity
 from kerasresnet.feeding import Feed, FeedSettings
 from kerasresnet.freezing import (
+    as_if_trained_from,
     check_stage,
+    compile_settings,
     frozen_until,
     recompile,
     set_trainable,
@@ -136,9 +138,11 @@ def fit(  # noqa: PLR0913 - the public contract
     _check_run(epochs, learning_rate, precision)
     settings = FeedSettings(batch_size, augmentation, cache, seed, verbose)
     settings.check(train)
+    if model.compiled and model.stale:
+        compile_settings(model)  # may refuse, which it must before the slow work
     inputs = _inputs(model, train, validation)
-    feed = Feed(model, frozen_until(model), precision, settings)
     with data_errors():
+        feed = Feed(model, frozen_until(model), precision, settings)
         batches = feed.batches(inputs.train, inputs.validation)
     _prepare(model, inputs, learning_rate)
     return _run(model, feed.twin(), batches, epochs, callbacks, verbose)
@@ -201,9 +205,11 @@ def fine_tune(  # noqa: PLR0913 - the public contract
     _check_run(epochs, learning_rate, precision)
     settings = FeedSettings(batch_size, augmentation, cache, seed, verbose)
     settings.check(train)
+    if model.compiled:
+        compile_settings(model)  # may refuse, which it must before the slow work
     inputs = _inputs(model, train, validation)
-    feed = Feed(model, stage_before(from_stage), precision, settings)
-    with data_errors():
+    with data_errors(), as_if_trained_from(model, from_stage):
+        feed = Feed(model, stage_before(from_stage), precision, settings)
         batches = feed.batches(inputs.train, inputs.validation)
     set_trainable(model, from_stage)
     _prepare(model, inputs, learning_rate)
@@ -315,7 +321,15 @@ def _run(
             train,
             validation_data=validation,
             epochs=epochs,
-            callbacks=list(callbacks),
+            callbacks=[*callbacks, _still(twin)],
             verbose=verbose,
             shuffle=False,  # the batches come shuffled
         )
+
+
+def _still(twin: Twin) -> keras.callbacks.Callback:
+    """Stops a run whose callbacks have changed what is frozen; the last in the list."""
+    return keras.callbacks.LambdaCallback(
+        on_train_begin=lambda logs: twin.check_frozen(),
+        on_train_end=lambda logs: twin.check_frozen(),
+    )

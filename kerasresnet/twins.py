@@ -6,6 +6,7 @@ A network that cannot be folded is cut by Keras instead, and computes by its own
 """
 
 import hashlib
+import json
 import logging
 from functools import cached_property
 from typing import Any
@@ -17,7 +18,7 @@ from keras import layers, ops
 
 from kerasresnet.backbones import STAGES, Stage, stage_end, stage_of
 from kerasresnet.decoding import Pixels
-from kerasresnet.folding import FoldedConv2D
+from kerasresnet.folding import FoldedConv2D, SharedLayer
 from kerasresnet.precision import (
     Precision,
     Resolved,
@@ -32,6 +33,22 @@ _WEIGHTLESS = (
     layers.MaxPooling2D,
     layers.ReLU,
     layers.ZeroPadding2D,
+)
+# Part of a trunk's digest: raise it when the same weights give other features than before.
+_ARITHMETIC = 1
+# Settings of a layer that decide what it computes, beside its weights and its output.
+_DECIDING = (
+    "activation",
+    "axis",
+    "dilation_rate",
+    "epsilon",
+    "groups",
+    "interpolation",
+    "kernel_size",
+    "padding",
+    "pool_size",
+    "size",
+    "strides",
 )
 _log = logging.getLogger(__name__)
 
@@ -89,7 +106,14 @@ class Trunk:
         if not self.folded:
             return keras.Model(start, end.output)
         ends = (start, end)
-        return _folded(model, ends, self.precision, skipped, self.every, frozen=True)
+        return _folded(
+            model,
+            ends,
+            dtype=self.precision,
+            skipped=skipped,
+            every=self.every,
+            frozen=True,
+        )
 
     def after(self, stage: Stage, every: int) -> "Trunk":
         """Returns the trunk that takes features of an earlier stage instead of images."""
@@ -143,10 +167,14 @@ class Twin:
         if trunk is not None:
             _refuse_trained(model, trunk.stage)
             start, skipped = stage_end(model, trunk.stage).output, trunk.every
+        self._model = model
         self._trunk = trunk
+        self._frozen = self._frozen_sums()
         if hindrance(model) is None:
             ends = (start, model.get_layer("predictions"))
-            self._tail = _folded(model, ends, precision, skipped, 1, frozen=False)
+            self._tail = _folded(
+                model, ends, dtype=precision, skipped=skipped, frozen=False
+            )
         else:
             self._tail = keras.Model(start, model.output)
 
@@ -164,6 +192,27 @@ class Twin:
         if values is None:
             values = inputs["images"] if self._trunk is None else self._trunk(inputs["images"])  # fmt: skip
         return self._tail(values, training=training)
+
+    def check_frozen(self) -> None:
+        """Raises a `RuntimeError` if frozen weights are not what they were.
+
+        What was computed of them, features and constants, would be stale.
+        """
+        if not np.array_equal(self._frozen, self._frozen_sums(), equal_nan=True):
+            raise RuntimeError(
+                "Frozen weights were changed while the model was trained, by a callback that "
+                "loads weights or restores a backup, and the features were computed with those "
+                "before. Load the weights first, then call fit."
+            )
+
+    def _frozen_sums(self) -> Pixels:
+        sums = [
+            float(ops.sum(ops.cast(weight, "float32")))
+            for layer in self._model.layers
+            if stage_of(layer.name) is not None and not layer.trainable
+            for weight in layer.weights
+        ]
+        return np.array(sums)
 
 
 def hindrance(model: keras.Model) -> str | None:
@@ -210,8 +259,9 @@ def precision_of(model: keras.Model, precision: Precision) -> Resolved:
     Raises:
         ValueError: If such a network was built under another policy than `precision`.
     """
-    check_precision(precision)
     reason = hindrance(model)
+    if reason is None or precision != model.compute_dtype:
+        check_precision(precision)
     if reason is None:
         return resolve_precision(precision, model.compute_dtype)
     if precision not in ("auto", model.compute_dtype):
@@ -246,23 +296,23 @@ def _refuse_trained(model: keras.Model, stage: Stage) -> None:
 
 def trunk_digest(model: keras.Model, stage: Stage) -> str:
     """Returns a fingerprint of all that decides what the layers up to a stage compute."""
-    found = hashlib.sha256()
+    found = hashlib.sha256(f"arithmetic {_ARITHMETIC}".encode())
     for layer in keras.Model(model.input, stage_end(model, stage).output).layers:
-        found.update(
-            f"{type(layer).__name__} {layer.name} {layer.output.shape}".encode()
-        )
+        config = {k: v for k, v in layer.get_config().items() if k in _DECIDING}
+        described = [type(layer).__name__, layer.name, layer.output.shape, config]
+        found.update(json.dumps(described, sort_keys=True, default=str).encode())
         for weight in layer.weights:
-            found.update(np.ascontiguousarray(ops.convert_to_numpy(weight)).data)
+            found.update(ops.convert_to_numpy(weight).tobytes())
     return found.hexdigest()
 
 
 def _folded(
     model: keras.Model,
     ends: tuple[Any, Any],
-    dtype: str,
-    skipped: int,
-    every: int,
     *,
+    dtype: str,
+    skipped: int = 1,
+    every: int = 1,
     frozen: bool,
 ) -> keras.Model:
     """The folded graph from a tensor of the model to a layer, on a new input.
@@ -319,7 +369,7 @@ class _Folding:
 
     def __call__(self, layer: Any) -> Any:
         if stage_of(layer.name) is None:
-            return layer  # preprocessing and head: the model's own, in float32
+            return SharedLayer(layer)  # preprocessing and head: as they are, in float32
         if isinstance(layer, layers.BatchNormalization):
             return _identity
         if isinstance(layer, layers.Conv2D):

@@ -53,6 +53,9 @@ def is_plain(layer: Any, kernel: tuple[int, int] | None = None) -> bool:
         and layer.dilation_rate == (1, 1)
         and layer.activation is keras.activations.linear
         and layer.data_format == "channels_last"
+        and layer.variable_dtype == "float32"
+        and not layer.lora_enabled
+        and layer.quantization_mode is None
         and kernel in (None, layer.kernel_size)
     )
 

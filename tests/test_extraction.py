@@ -163,11 +163,13 @@ def test_cached_features_of_an_earlier_stage_are_the_start_of_a_later(
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_part_of_an_earlier_stage_is_not_enough(model, pixels, tmp_path, computed):
+def test_what_an_earlier_stage_lacks_is_computed_from_images(
+    model, pixels, tmp_path, computed
+):
     features(model, pixels[0][:9], tmp_path, stage="conv3")
     computed.clear()
     features(model, pixels, tmp_path)
-    assert [batch.shape for batch in computed] == [(10, 32, 32, 3)]
+    assert [batch.shape for batch in computed] == [(9, 8, 8, 16), (1, 32, 32, 3)]
 
 
 # Views ---------------------------------------------------------------------------------

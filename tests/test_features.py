@@ -158,3 +158,15 @@ def test_what_is_no_image_and_no_model_is_refused(model, pixels):
         features(model, "photos")
     with pytest.raises(ValueError, match="Expected a Classifier"):
         features(kr.split_at(model, "conv4")[0], pixels)
+
+
+def test_a_dataset_has_one_progress_bar(model, capsys):
+    images = np.random.default_rng(0).integers(0, 256, (600, 32, 32, 3), "uint8")
+    dataset = tf.data.Dataset.from_tensor_slices(images).batch(32)
+    keras.utils.enable_interactive_logging()
+    try:
+        kr.extract_features(model, dataset, cache="memory", verbose=2)
+    finally:
+        keras.utils.disable_interactive_logging()
+    (line,) = [x for x in capsys.readouterr().out.splitlines() if x.strip()]
+    assert "600/600" in line

@@ -162,7 +162,7 @@ def test_the_head_computes_in_float32(ready, pixels):
     assert twin({"images": pixels[0]}).dtype == "float32"
     for layer in twin._tail.layers[1:]:
         assert layer.compute_dtype == "float32"
-        assert layer is model.get_layer(layer.name)
+        assert layer.layer is model.get_layer(layer.name)
 
 
 # Callbacks and Keras -------------------------------------------------------------------
@@ -357,3 +357,33 @@ def test_a_dataset_keeps_its_batch_size_when_its_features_are_kept(small, pixels
     model = small()
     kr.fit(model, dataset, epochs=1, cache="memory")
     assert int(model.optimizer.iterations) == 3
+
+
+def test_a_callback_that_changes_frozen_weights_stops_the_run(small, pixels):
+    other = small(seed=1)
+
+    class Restore(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            self.model.set_weights(other.get_weights())
+
+    with pytest.raises(RuntimeError, match="Frozen weights were changed"):
+        kr.fit(small(), pixels, epochs=1, callbacks=[Restore()])
+
+
+def test_what_cannot_be_compiled_again_is_refused_before_the_slow_work(
+    small, pixels, monkeypatch
+):
+    def unregistered(y_true, y_pred):
+        return y_pred[:, 0]
+
+    model = small()
+    model.compile("adam", unregistered)
+    monkeypatch.setattr(Trunk, "features", None)
+    with pytest.raises(ValueError, match="register_keras_serializable"):
+        kr.fine_tune(model, pixels, epochs=1)
+
+
+def test_fine_tuning_judges_a_model_by_the_flags_that_it_will_have(small, pixels):
+    model = small()
+    model.get_layer("conv5_block1_1_bn").trainable = True
+    kr.fine_tune(model, pixels, epochs=1, precision="bfloat16")

@@ -48,7 +48,7 @@ def test_a_system_that_does_not_tell_has_none(tmp_path):
     ],
 )
 def test_a_cpu_is_good_at_bfloat16_if_it_says_so(monkeypatch, flags, device):
-    monkeypatch.setattr("tensorflow.config.list_physical_devices", lambda kind: [])
+    monkeypatch.setattr("tensorflow.config.get_visible_devices", lambda kind: [])
     monkeypatch.setattr(precision, "cpu_flags", lambda: flags)
     assert precision.bfloat16_device() == device
 
@@ -64,7 +64,7 @@ def test_a_cpu_is_good_at_bfloat16_if_it_says_so(monkeypatch, flags, device):
 )
 def test_a_gpu_is_good_at_bfloat16_from_ampere_on(monkeypatch, details, device):
     found = "tensorflow.config.experimental.get_device_details"
-    monkeypatch.setattr("tensorflow.config.list_physical_devices", lambda kind: [kind])
+    monkeypatch.setattr("tensorflow.config.get_visible_devices", lambda kind: [kind])
     monkeypatch.setattr(found, lambda gpu: details)
     monkeypatch.setattr(precision, "cpu_flags", lambda: {"amx_bf16"})
     assert precision.bfloat16_device() == device

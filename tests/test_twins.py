@@ -1,5 +1,8 @@
 """The twin computes what the model computes, with the model's own variables."""
 
+import gc
+import weakref
+
 import keras
 import numpy as np
 import pytest
@@ -330,3 +333,34 @@ def test_other_backends_compute_by_the_models_own_layers(case, monkeypatch):
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
     assert hindrance(model) == "the backend is jax"
     assert not Trunk(model, "conv4").folded
+
+
+def test_a_twin_is_let_go_with_its_constants(small):
+    model = small()
+    kr.extract_features(model, np.zeros((2, 32, 32, 3), "uint8"), cache="memory")
+    trunk = Trunk(model, "conv4", "float32")
+    held = weakref.ref(next(a for a in trunk.graph.layers if a.name == "conv1_conv"))
+    del trunk
+    gc.collect()
+    assert held() is None
+
+
+@pytest.mark.parametrize("policy", ["bfloat16", "float64"])
+def test_a_model_whose_weights_are_not_float32_trains_by_its_own_layers(
+    small, pixels, policy
+):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        model = small()
+    finally:
+        keras.config.set_dtype_policy(before)
+    assert "settings of its own" in hindrance(model)
+    history = kr.fine_tune(model, pixels, epochs=1)
+    assert np.isfinite(history.history["loss"]).all()
+
+
+def test_a_layer_with_lora_is_not_folded(small, pixels):
+    model = small()
+    model.get_layer("conv5_block1_1_conv").enable_lora(2)
+    assert "settings of its own" in hindrance(model)
