@@ -105,6 +105,26 @@ class FoldedConv2D(layers.Layer):
         return (size - reach) // self._strides[axis] + 1
 
 
+class Sum(layers.Layer):
+    """The sum of the two branches of a residual block.
+
+    By AddN: the gradient of a plain addition asks for the shapes of both branches, and
+    then TensorFlow does not fuse the sum with convolution and activation.
+
+    Args:
+        name: Name of the layer.
+        dtype: `"float32"` or `"bfloat16"`.
+    """
+
+    def __init__(self, *, name: str, dtype: str) -> None:
+        super().__init__(name=name, dtype=dtype)
+        self.built = True
+
+    def call(self, inputs: Sequence[Any]) -> Any:
+        """Returns the sum of tensors of one shape."""
+        return tf.add_n(inputs)
+
+
 class SharedLayer(layers.Layer):
     """A layer of the model in another graph.
 

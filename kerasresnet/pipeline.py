@@ -335,8 +335,17 @@ def _batches(
         return values, *(tf.gather(tf.constant(c), indices) for c in columns)
 
     dataset = dataset.map(load, num_parallel_calls=2, deterministic=True).prefetch(2)
+    dataset = dataset.with_options(_options())
     dataset._store = store  # lives as long as the dataset and its iterators
     return dataset
+
+
+def _options() -> Any:
+    options = tf.data.Options()
+    # There is nothing to tune, and an iterator that is tuned is deleted, at the end of
+    # each epoch, only when its tuner wakes up, which may take seconds.
+    options.autotune.enabled = False
+    return options
 
 
 def _rows(count: int, *, seed: int, shuffled: bool) -> Any:

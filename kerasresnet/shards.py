@@ -20,15 +20,24 @@ import shutil
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import ml_dtypes
 import numpy as np
 
 from kerasresnet.decoding import Pixels
+from kerasresnet.disk import (
+    listed,
+    modified,
+    remove,
+    remove_folder,
+    size_of,
+    write_aside,
+    write_json,
+)
 from kerasresnet.errors import CacheError
 
 FORMAT = 1
@@ -152,12 +161,12 @@ class Shards:
     def _write(self, names: list[str], values: Pixels) -> None:
         shard = self._prepared() / uuid.uuid4().hex
         array = shard.with_suffix(".npy")
-        checksum = _write_aside(array, lambda file: np.save(file, _plain(values)))
+        checksum = write_aside(array, lambda file: np.save(file, _plain(values)))
         index = {"sha256": _seal(checksum, names), "names": names}
         try:
-            _write_aside(shard.with_suffix(".json"), _json_writer(index))
+            write_json(shard.with_suffix(".json"), index)
         except BaseException:
-            _remove(array)
+            remove(array)
             raise
         self._written.add(shard.name)
 
@@ -165,14 +174,14 @@ class Shards:
         self.folder.mkdir(parents=True, exist_ok=True)
         if _kind(self.folder) != self._kind:
             tag = self.folder.parent / "CACHEDIR.TAG"
-            _write_aside(tag, lambda file: file.write(_TAG.encode()))
+            write_aside(tag, lambda file: file.write(_TAG.encode()))
             content = {
                 "format": FORMAT,
                 "kind": self._kind,
                 "shape": list(self.shape),
                 "dtype": self._dtype.name,
             }
-            _write_aside(self.folder / "manifest.json", _json_writer(content))
+            write_json(self.folder / "manifest.json", content)
         return self.folder
 
     def _indices(self) -> list[Path]:
@@ -233,13 +242,13 @@ def clear(root: Path) -> int:
     """
     freed = 0
     for folder in _key_folders(root):
-        freed += sum(map(_remove, _own_files(folder)))
-        _remove_folder(folder)
+        freed += sum(map(remove, _own_files(folder)))
+        remove_folder(folder)
     for version in _version_folders(root):
-        _remove(version / "CACHEDIR.TAG")
+        remove(version / "CACHEDIR.TAG")
         for file in _shard_files(version):
-            _remove(file)
-        _remove_folder(version)
+            remove(file)
+        remove_folder(version)
     return freed
 
 
@@ -252,7 +261,7 @@ def make_room(root: Path, limit: int, keep: Collection[Path] = ()) -> None:
         keep: Indices of shards that stay.
     """
     shards = [
-        (_modified(index), _size(index) + _size(index.with_suffix(".npy")), index)
+        (modified(index), size_of(index) + size_of(index.with_suffix(".npy")), index)
         for folder in _key_folders(root)
         for index in _shard_files(folder)
         if index.suffix == ".json"
@@ -263,12 +272,12 @@ def make_room(root: Path, limit: int, keep: Collection[Path] = ()) -> None:
             return
         if index not in keep:
             _log.info("The cache of features is over its limit: %s is removed.", index)
-            _remove(index)
-            _remove(index.with_suffix(".npy"))
+            remove(index)
+            remove(index.with_suffix(".npy"))
             total -= size
             if not _shard_files(index.parent):
-                _remove(index.parent / "manifest.json")
-                _remove_folder(index.parent)
+                remove(index.parent / "manifest.json")
+                remove_folder(index.parent)
 
 
 def remove_abandoned(root: Path) -> None:
@@ -276,9 +285,9 @@ def remove_abandoned(root: Path) -> None:
     for folder in (*_version_folders(root), *_key_folders(root)):
         for file in _shard_files(folder):
             twin = file.with_suffix(".npy" if file.suffix == ".json" else ".json")
-            old = time.time() - _modified(file) > _ABANDONED
+            old = time.time() - modified(file) > _ABANDONED
             if old and (file.suffix == ".partial" or not twin.exists()):
-                _remove(file)
+                remove(file)
 
 
 def check_writable(root: Path, needed: int) -> None:
@@ -322,27 +331,6 @@ def _disk_errors(root: Path) -> Iterator[None]:
         ) from error
 
 
-def _write_aside(path: Path, write: Callable[[IO[bytes]], Any]) -> str:
-    """Writes a file aside, renames it, and returns its SHA-256."""
-    aside = path.with_name(f"{uuid.uuid4().hex}.partial")
-    try:
-        with aside.open("w+b") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-            file.seek(0)
-            checksum = hashlib.file_digest(file, "sha256").hexdigest()
-        aside.replace(path)
-    except BaseException:
-        _remove(aside)
-        raise
-    return checksum
-
-
-def _json_writer(content: dict[str, Any]) -> Callable[[IO[bytes]], Any]:
-    return lambda file: file.write(json.dumps(content).encode())
-
-
 def _plain(values: Pixels) -> Pixels:
     # NumPy's file format does not know bfloat16.
     return values.view("uint16") if values.dtype == ml_dtypes.bfloat16 else values
@@ -373,8 +361,8 @@ def _report_damage(index: Path, error: Exception) -> None:
         index.with_suffix(".npy"),
         error,
     )
-    _remove(index)
-    _remove(index.with_suffix(".npy"))
+    remove(index)
+    remove(index.with_suffix(".npy"))
 
 
 def _entry(folder: Path) -> Entry:
@@ -384,8 +372,8 @@ def _entry(folder: Path) -> Entry:
         if index.suffix == ".json" and _SHARD.fullmatch(index.name):
             with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
                 rows += len(json.loads(index.read_bytes())["names"])
-    used = max(map(_modified, files), default=0.0)
-    return Entry(folder, _kind(folder), rows, sum(map(_size, files)), used)
+    used = max(map(modified, files), default=0.0)
+    return Entry(folder, _kind(folder), rows, sum(map(size_of, files)), used)
 
 
 def _kind(folder: Path) -> dict[str, Any]:
@@ -395,62 +383,20 @@ def _kind(folder: Path) -> dict[str, Any]:
         return {}
 
 
-# Any of these folders and files may be removed by another process while it is looked at.
-
-
-def _listed(folder: Path) -> list[Path]:
-    try:
-        return sorted(folder.iterdir())
-    except OSError:
-        return []
-
-
 def _version_folders(root: Path) -> list[Path]:
-    found = [folder for folder in _listed(root) if _VERSION.fullmatch(folder.name)]
+    found = [folder for folder in listed(root) if _VERSION.fullmatch(folder.name)]
     return [folder for folder in found if folder.is_dir()]
 
 
 def _key_folders(root: Path) -> list[Path]:
-    found = [
-        folder for version in _version_folders(root) for folder in _listed(version)
-    ]
+    found = [folder for version in _version_folders(root) for folder in listed(version)]
     return [f for f in found if _KEY.fullmatch(f.name) and f.is_dir()]
 
 
 def _shard_files(folder: Path) -> list[Path]:
-    return [file for file in _listed(folder) if _SHARD.fullmatch(file.name)]
+    return [file for file in listed(folder) if _SHARD.fullmatch(file.name)]
 
 
 def _own_files(folder: Path) -> list[Path]:
     manifest = folder / "manifest.json"
     return [*([manifest] if manifest.exists() else []), *_shard_files(folder)]
-
-
-def _size(file: Path) -> int:
-    try:
-        return file.stat().st_size
-    except OSError:
-        return 0
-
-
-def _modified(file: Path) -> float:
-    try:
-        return file.stat().st_mtime
-    except OSError:
-        return time.time()
-
-
-def _remove(file: Path) -> int:
-    """Removes a file if it can; returns how many bytes that freed."""
-    size = _size(file)
-    try:
-        file.unlink()
-    except OSError:
-        return 0
-    return size
-
-
-def _remove_folder(folder: Path) -> None:
-    # Fails, and should, where somebody else has put a file.
-    with contextlib.suppress(OSError):
-        folder.rmdir()

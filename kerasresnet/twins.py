@@ -18,7 +18,7 @@ from keras import layers, ops
 
 from kerasresnet.backbones import STAGES, Stage, stage_end, stage_of
 from kerasresnet.decoding import Pixels
-from kerasresnet.folding import FoldedConv2D, SharedLayer
+from kerasresnet.folding import FoldedConv2D, SharedLayer, Sum
 from kerasresnet.precision import (
     Precision,
     Resolved,
@@ -383,6 +383,8 @@ class _Folding:
                 margins=self._margins.get(layer.name),
                 dtype=self._dtype,
             )
+        if isinstance(layer, layers.Add):
+            return Sum(name=layer.name, dtype=self._dtype)
         config = {**layer.get_config(), "dtype": self._dtype}
         return type(layer).from_config(config)
 

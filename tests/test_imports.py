@@ -15,6 +15,7 @@ ORDER = [
     "_version",
     "registration",
     "errors",
+    "disk",
     "decoding",
     "audit",
     "arrays",

@@ -467,3 +467,8 @@ def test_a_dataset_with_classes_in_another_order_is_refused(flower_folder):
         for_evaluation(read(names[::-1]), **settings)
     settings |= {"class_names": tuple("01234"), "named": False}
     assert len(list(for_evaluation(read(names[::-1]), **settings))) == 1
+
+
+def test_the_end_of_an_epoch_does_not_wait_for_a_tuner(flowers):
+    # An iterator that is tuned waits for its tuner, seconds at times, when it is deleted.
+    assert not kr.make_dataset(flowers, training=True).options().autotune.enabled

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -278,7 +279,7 @@ def dying(step):
             os.kill(os.getpid(), signal.SIGKILL)
         return step(*args, **kwargs)
     return call
-shards.os.fsync = dying(os.fsync)
+os.fsync = dying(os.fsync)
 Path.replace = dying(Path.replace)
 Path.mkdir = dying(Path.mkdir)
 kept = shards.Shards(Path(sys.argv[1]), {"stage": "conv4"}, (9,), "float32")
@@ -378,22 +379,22 @@ def test_a_cache_that_another_process_clears_meanwhile_is_no_error(
     for stage in ("conv4", "conv5"):
         filled(tmp_path, stage=stage)
     shutil.copytree(tmp_path / "features-v1", tmp_path / "features-v0")
-    for name in ("_size", "_modified"):
+    for name in ("size_of", "modified"):
         monkeypatch.setattr(shards, name, overtaken)
     function(tmp_path)
     assert not list(tmp_path.iterdir())
 
 
 def test_room_can_be_made_while_another_process_clears(tmp_path, monkeypatch):
-    remove = shards._remove
+    remove = shards.remove
 
     def remove_and_be_overtaken(file):
         remove(file)
-        monkeypatch.setattr(shards, "_remove", remove)
+        monkeypatch.setattr(shards, "remove", remove)
         clear(tmp_path)
 
     filled(tmp_path)
-    monkeypatch.setattr(shards, "_remove", remove_and_be_overtaken)
+    monkeypatch.setattr(shards, "remove", remove_and_be_overtaken)
     make_room(tmp_path, 0)
 
 
@@ -453,7 +454,7 @@ def test_a_device_that_is_truly_full_is_called_full(tmp_path, monkeypatch, size)
     before = tree(tmp_path)
     (kept.folder / f"{'a' * 32}.partial").symlink_to("/dev/full")
     aside = SimpleNamespace(hex="a" * 32)
-    monkeypatch.setattr(shards.uuid, "uuid4", lambda: aside)
+    monkeypatch.setattr(uuid, "uuid4", lambda: aside)
     with pytest.raises(kr.CacheError, match="The disk is full"):
         kept.write(["new"], np.ones((1, size)))
     assert set(kept.find(["old", "new"])) == {"old"}
