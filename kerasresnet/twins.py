@@ -25,7 +25,13 @@ from kerasresnet.precision import (
     check_precision,
     resolve_precision,
 )
-from kerasresnet.wiring import Thinning, Wiring, inputs_of, is_plain
+from kerasresnet.wiring import (
+    Thinning,
+    Wiring,
+    inputs_of,
+    is_plain,
+    read_stride,
+)
 
 _WEIGHTLESS = (
     layers.Activation,
@@ -327,26 +333,47 @@ def _folded(
     """
     start, end = ends
     wiring = Wiring(model)
-    thinning = Thinning(wiring, end, every)
-    strides = dict(thinning.strides)
+    thinning = Thinning(wiring)
+    if every > 1:
+        thinning.thin(end, every)
     shape = list(start.shape[1:])
+    thinned = [start] if skipped > 1 else []
     if skipped > 1:
         shape[:2] = [-(-side // skipped) for side in shape[:2]]
-        strides.update({layer.name: (1, 1) for layer in wiring.readers(start)})
+    between = _between(model, start, end)
+    for layer in between[:-1]:
+        # What the next stage does not read, is not computed: 10 % of ResNet50's work.
+        stride = read_stride(wiring, layer.output)
+        if stride > 1:
+            thinning.thin(layer, stride)
+            thinned.append(layer.output)
+    strides = dict(thinning.strides)
+    for values in thinned:
+        strides.update({layer.name: (1, 1) for layer in wiring.readers(values)})
     twin_of = _Folding(wiring, dtype, strides, thinning.margins, frozen=frozen)
     given = keras.Input(shape, dtype="float32" if start is model.input else dtype)
     values = {id(start): given}
-    for layer in model.layers:  # in the order in which they are computed
-        tensors = inputs_of(layer)
-        if not tensors or any(id(tensor) not in values for tensor in tensors):
-            continue
-        arguments = thinning.thinned(layer, [values[id(tensor)] for tensor in tensors])
+    for layer in between:
+        read = [values[id(tensor)] for tensor in inputs_of(layer)]
+        arguments = thinning.thinned(layer, read)
         values[id(layer.output)] = twin_of(layer)(
             arguments if len(arguments) > 1 else arguments[0]
         )
+    return keras.Model(given, values[id(end.output)], name=f"{model.name}_folded")
+
+
+def _between(model: keras.Model, start: Any, end: Any) -> list[Any]:
+    """The layers that lead from a tensor to a layer, in the order of their work."""
+    known = {id(start)}
+    found = []
+    for layer in model.layers:
+        tensors = inputs_of(layer)
+        if tensors and all(id(tensor) in known for tensor in tensors):
+            known.add(id(layer.output))
+            found.append(layer)
         if layer is end:
             break
-    return keras.Model(given, values[id(end.output)], name=f"{model.name}_folded")
+    return found
 
 
 class _Folding:

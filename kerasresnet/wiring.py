@@ -70,15 +70,14 @@ def feature_shape(model: keras.Model, stage: Stage, every: int) -> tuple[int, ..
 
 def read_stride_after(model: keras.Model, stage: Stage) -> int:
     """Returns the `read_stride` of what follows a stage."""
-    return read_stride(model, stage_end(model, stage).output)
+    return read_stride(Wiring(model), stage_end(model, stage).output)
 
 
-def read_stride(model: keras.Model, values: Any) -> int:
+def read_stride(wiring: Wiring, values: Any) -> int:
     """Returns n if what follows `values` reads only every n-th row and column, else 1.
 
     So it is in ResNet v1, whose stages begin with 1x1 convolutions of stride 2.
     """
-    wiring = Wiring(model)
     readers = wiring.readers(values)
     if not _passes_on(wiring.maker(values)):
         return 1
@@ -92,43 +91,45 @@ def read_stride(model: keras.Model, values: Any) -> int:
 
 
 class Thinning:
-    """How to compute only every n-th row and column of a layer's output.
+    """How to compute only every n-th row and column of what layers make.
 
-    Walks up from the layer: what works pixel by pixel passes the thinning on to what it
-    reads, a convolution takes it over as strides, and a tensor that others read, too, is
-    thinned on its way in.
+    Args:
+        wiring: The graph.
     """
 
-    def __init__(self, wiring: Wiring, end: Any, every: int) -> None:
+    def __init__(self, wiring: Wiring) -> None:
         self.strides: dict[str, tuple[int, int]] = {}
         self.margins: dict[str, tuple[int, int]] = {}
-        self._edges: set[tuple[str, int]] = set()
-        self._every = every
+        self._edges: dict[tuple[str, int], int] = {}
         self._wiring = wiring
-        if every > 1:
-            self._thin(end)
 
-    def thinned(self, layer: Any, arguments: list[Any]) -> list[Any]:
-        """Returns what a layer of the twin is given."""
-        return [
-            _subsampled(values, self._every)
-            if (layer.name, i) in self._edges
-            else values
-            for i, values in enumerate(arguments)
-        ]
+    def thin(self, layer: Any, every: int) -> None:
+        """Has only every n-th row and column of a layer's output computed.
 
-    def _thin(self, layer: Any) -> None:
+        Walks up from the layer: what works pixel by pixel passes the thinning on to what
+        it reads, a convolution takes it over as strides, and a tensor that others read,
+        too, is thinned on its way in.
+        """
         if isinstance(layer, layers.Conv2D) and layer.kernel_size != (1, 1):
-            self.strides[layer.name] = (self._every, self._every)
+            self.strides[layer.name] = (every, every)
             rows, columns = layer.kernel_size
             self.margins[layer.name] = (rows // 2, columns // 2)
             return
         for i, maker in enumerate(self._wiring.makers(layer)):
             shared = len(self._wiring.readers(maker.output)) > 1
             if shared or not _passes_on(maker):
-                self._edges.add((layer.name, i))
+                self._edges[layer.name, i] = every
             else:
-                self._thin(maker)
+                self.thin(maker, every)
+
+    def thinned(self, layer: Any, arguments: list[Any]) -> list[Any]:
+        """Returns what a layer of the twin is given."""
+        return [
+            _subsampled(values, self._edges[layer.name, i])
+            if (layer.name, i) in self._edges
+            else values
+            for i, values in enumerate(arguments)
+        ]
 
 
 def _passes_on(layer: Any) -> bool:

@@ -34,7 +34,7 @@ def test_the_next_stage_reads_every_second_row_where_it_begins_with_strides(
 
 
 def test_every_pixel_of_the_images_is_read(real):
-    assert read_stride(real, real.input) == 1
+    assert read_stride(Wiring(real), real.input) == 1
 
 
 @pytest.mark.parametrize("stage", ["conv2", "conv3", "conv4"])
@@ -78,7 +78,7 @@ def test_all_readers_must_skip_the_same(strides, every):
     outputs = [layers.Conv2D(2, 1, stride)(end) for stride in strides]
     outputs = [layers.GlobalMaxPooling2D()(values) for values in outputs]
     model = keras.Model(images, outputs or end)
-    assert read_stride(model, end) == every
+    assert read_stride(Wiring(model), end) == every
 
 
 @pytest.mark.parametrize(
@@ -93,5 +93,6 @@ def test_all_readers_must_skip_the_same(strides, every):
 def test_other_convolutions_read_everything(settings):
     images = keras.Input((12, 12, 2))
     layer = layers.Conv2D(2, **{"kernel_size": 1, "strides": 2, **settings})
-    assert read_stride(keras.Model(images, layer(images)), images) == 1
+    model = keras.Model(images, layer(images))
+    assert read_stride(Wiring(model), images) == 1
     assert is_plain(layer) == (settings == {"kernel_size": 3})
