@@ -12,6 +12,7 @@ from typing import Any
 from kerasresnet._version import __version__
 
 _STAGES = ("conv1", "conv2", "conv3", "conv4", "conv5")
+_PRESETS = ("none", "light", "standard", "strong")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -27,6 +28,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     _add_demo(commands)
+    _add_check(commands)
     _add_train(commands)
     _add_evaluate(commands)
     _add_predict(commands)
@@ -52,6 +54,18 @@ def _add_demo(commands: Any) -> None:
     )
     _add(demo, "--seed", 0, "N", _whole(0), "")
     demo.set_defaults(command="demo")
+
+
+def _add_check(commands: Any) -> None:
+    check = commands.add_parser(
+        "check",
+        help="say what is wrong with photos; exit code 1 if training would stop",
+    )
+    _add_photos(check)
+    check.add_argument(
+        "--csv", type=_path, metavar="FILE", help="also write a table of all findings"
+    )
+    check.set_defaults(command="check")
 
 
 def _add_train(commands: Any) -> None:
@@ -96,15 +110,23 @@ def _add_train(commands: Any) -> None:
     )
     _add(train, "--dropout", 0.0, "SHARE", _share, "before each Dense layer")
     train.add_argument(
+        "--augmentation",
+        default="none",
+        choices=_PRESETS,
+        help="how much the training photos are varied (default: none)",
+    )
+    train.add_argument(
         "--augment",
-        action="store_true",
-        help="vary the training photos: flip, crop, brightness, contrast",
+        action="store_const",
+        const="light",
+        dest="augmentation",
+        help="the same as --augmentation light: flip, crop, brightness, contrast",
     )
     train.add_argument(
         "--views",
         type=_whole(1),
         metavar="N",
-        help="with --augment: views of each photo, computed once (default: new ones in each "
+        help="with --augmentation: views of each photo, computed once (default: new ones in each "
         "epoch, which is slower)",
     )
     train.add_argument(
@@ -122,6 +144,7 @@ def _add_train(commands: Any) -> None:
         help="features of the frozen part: 'auto' keeps them in the user's cache folder, "
         "'memory' for this run, 'off' not at all, a path there (default: auto)",
     )
+    _add_on_error(train)
     _add(train, "--seed", 0, "N", _whole(0), "")
     train.set_defaults(command="train")
 
@@ -134,6 +157,7 @@ def _add_evaluate(commands: Any) -> None:
     _add_photos(evaluate)
     _add_folder(evaluate, "also write report and figures into this empty folder")
     _add(evaluate, "--batch-size", 32, "N", _whole(1), "")
+    _add_on_error(evaluate)
     evaluate.set_defaults(command="evaluate")
 
 
@@ -151,6 +175,7 @@ def _add_predict(commands: Any) -> None:
         help="form of the answer (default: table)",
     )
     _add(predict, "--batch-size", 32, "N", _whole(1), "")
+    _add_on_error(predict)
     predict.set_defaults(command="predict")
 
 
@@ -179,8 +204,19 @@ def _add_photos(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "directory",
         type=_path,
-        metavar="DIR",
-        help="one sub-folder of photos for each class",
+        metavar="DIR_OR_CSV",
+        help="one sub-folder of photos for each class, or train, val and test with such "
+        "sub-folders, or a table with the columns image_path and label",
+    )
+
+
+def _add_on_error(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--on-error",
+        default="raise",
+        choices=("raise", "skip"),
+        help="photos that cannot be read: 'raise' stops, 'skip' leaves them out and says "
+        "so (default: raise)",
     )
 
 

@@ -5,12 +5,14 @@ Checked at the door, before anything is computed; nothing is repaired.
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from kerasresnet.decoding import Pixels, check_values
 from kerasresnet.errors import DataError, listing
+
+Labels: TypeAlias = np.ndarray[Any, np.dtype[np.int32]]
 
 
 def default_names(count: int) -> tuple[str, ...]:
@@ -91,7 +93,7 @@ def read_labels(
     if len(array) != count:
         raise DataError(f"There are {count:,} images but {len(array):,} labels.")
     if array.ndim == 1 and all(isinstance(label, str) for label in array):
-        return _numbers_of(array.tolist(), class_names)
+        return numbers_of(array.tolist(), class_names)
     n_classes = None
     if array.ndim == 2 and array.dtype.kind in "uifb":
         n_classes = array.shape[1]
@@ -119,9 +121,18 @@ def read_labels(
     return array, names
 
 
-def _numbers_of(
+def numbers_of(
     texts: list[str], class_names: Sequence[str] | None
 ) -> tuple[Pixels, tuple[str, ...]]:
+    """Returns class names as integers, and the names that they count in.
+
+    Args:
+        texts: For each image the name of its class.
+        class_names: The names to count in, or None for those found, sorted.
+
+    Raises:
+        DataError: If a name is not among those to count in.
+    """
     names = check_names(class_names or sorted(set(texts)))
     foreign = sorted(set(texts) - set(names))
     if foreign:
@@ -131,3 +142,10 @@ def _numbers_of(
         )
     number = {name: i for i, name in enumerate(names)}
     return np.array([number[text] for text in texts]), names
+
+
+def frozen(labels: Sequence[int] | Pixels) -> Labels:
+    """Returns labels as a read-only array of int32."""
+    array = np.array(labels, "int32")
+    array.setflags(write=False)
+    return array

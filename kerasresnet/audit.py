@@ -1,95 +1,313 @@
-"""What is wrong with a set of photos, found before training does.
+"""What is wrong with a set of images, found before training does.
 
-Photos and labels come in as plain lists; which photos there are is decided in
-`images`. Nothing is repaired here.
+Pure rules on what was seen of each image (see `index`); which images there are is decided
+in `images`. Nothing is read and nothing is repaired here.
 """
 
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+import csv
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from kerasresnet.decoding import Photo, read_image
-from kerasresnet.errors import DataError, listing
+from kerasresnet.decoding import FORMATS, UnreadableError
+from kerasresnet.duplicates import same_pictures
+from kerasresnet.errors import listing
+from kerasresnet.looks import Look
 
 # keras.applications refuses smaller inputs; such a photo holds too little to tell.
 SMALL = 32
+# Squashed to a square, such a photo is hardly itself.
+_EXTREME = 3.0
+# Standard deviation in levels of 0..255: less is noise on one colour.
+_BLANK = 2.0
+# Mean difference of the channels in levels: less is a gray photo saved in colour.
+_GRAY = 1.5
+_UNEVEN = 10.0
 _SHOWN = 10
+
+Group = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What is known of one image.
+
+    Args:
+        source: Where it is from: a path, or a name such as `"image 7"`.
+        digest: Digest of its content, or None if that cannot be read.
+        look: What one look at it tells.
+    """
+
+    source: str
+    digest: str | None
+    look: Look
+
+    @classmethod
+    def unreadable(cls, source: str, error: UnreadableError) -> "Seen":
+        """Returns what is known of an image whose content cannot be read."""
+        return cls(source, None, Look(problem=error.problem, reason=error.reason))
 
 
 @dataclass(frozen=True)
 class Audit:
     """What `ImageData.check` found.
 
-    `print(audit)` shows a summary; `audit.ok` says whether training could start.
+    `print(audit)` shows a summary, `audit.to_csv(file)` writes a table, and `audit.ok`
+    says whether training could start.
 
     Args:
         counts: Number of images of each class, by class name; empty if unlabelled.
         unreadable: Pairs of source and reason for each image that cannot be read.
         small: Sources of images with a side under 32 px.
         unlabelled: Number of images, if they have no labels.
+        missing: Sources of unreadable images that are not there, or closed to you.
+        empty_files: Sources of unreadable images without a byte.
+        not_images: Sources of unreadable images that are something else.
+        truncated: Sources of unreadable images whose end is missing.
+        wrong_suffix: Pairs of source and true format. Such photos are read by what
+            they are.
+        duplicates: Groups of images with the same content.
+        near_duplicates: Groups of images that show the same picture, saved, scaled or
+            tinted anew. Found by a sketch of 8 x 9 blocks: look at them.
+        label_conflicts: Those groups of either kind that have more than one label.
+        leaks: Those groups of either kind that have members in more than one part.
+        extreme: Sources of images more than three times as wide as high, or as high as
+            wide.
+        blank: Sources of images of one colour.
+        gray: Sources of gray images, where most are in colour.
+        empty_classes: Names of classes without an image.
+
+    Example:
+
+    >>> audit = kr.ImageData.from_folder("flower_photos").check()
+    >>> audit.ok, audit.unreadable, audit.duplicates
+    (True, (), ())
     """
 
     counts: dict[str, int]
     unreadable: tuple[tuple[str, str], ...] = ()
-    small: tuple[str, ...] = ()
+    small: Group = ()
     unlabelled: int = 0
+    missing: Group = ()
+    empty_files: Group = ()
+    not_images: Group = ()
+    truncated: Group = ()
+    wrong_suffix: tuple[tuple[str, str], ...] = ()
+    duplicates: tuple[Group, ...] = ()
+    near_duplicates: tuple[Group, ...] = ()
+    label_conflicts: tuple[Group, ...] = ()
+    leaks: tuple[Group, ...] = ()
+    extreme: Group = ()
+    blank: Group = ()
+    gray: Group = ()
+    empty_classes: Group = ()
 
     @property
     def ok(self) -> bool:
-        """Whether every image can be read."""
-        return not self.unreadable
+        """Whether training could start: every image is readable, no class is empty."""
+        return not self.unreadable and not self.empty_classes
+
+    @property
+    def imbalance(self) -> float:
+        """How many times as many images the largest class has as the smallest one."""
+        found = [count for count in self.counts.values() if count]
+        return max(found) / min(found) if found else 1.0
+
+    def to_csv(self, file: str | Path) -> None:
+        """Writes a table with a row for each finding.
+
+        Its columns are `problem`, `image` (a source, or the name of a class), `group`
+        (a number that images of one group share, else empty) and `detail`.
+
+        Args:
+            file: Where to write it.
+        """
+        with Path(file).open("w", encoding="utf-8", newline="") as stream:
+            writer = csv.writer(stream, lineterminator="\n")
+            writer.writerow(["problem", "image", "group", "detail"])
+            writer.writerows(self._rows())
+
+    def _rows(self) -> Iterator[tuple[str, str, int | str, str]]:
+        kinds = {
+            source: kind
+            for kind in ("missing", "empty_files", "not_images", "truncated")
+            for source in getattr(self, kind)
+        }
+        for source, reason in self.unreadable:
+            yield kinds.get(source, "damaged"), source, "", reason
+        for source, kind in self.wrong_suffix:
+            yield "wrong_suffix", source, "", kind
+        for kind in ("small", "extreme", "blank", "gray", "empty_classes"):
+            for source in getattr(self, kind):
+                yield kind, source, "", ""
+        for kind in ("duplicates", "near_duplicates", "label_conflicts", "leaks"):
+            for number, group in enumerate(getattr(self, kind), 1):
+                for source in group:
+                    yield kind, source, number, ""
 
     def __str__(self) -> str:
-        lines = [f"{sum(self.counts.values()):,} images in {len(self.counts)} classes"]
+        return "\n".join([*self._counted(), *self._unread(), *self._noted()])
+
+    def _counted(self) -> Iterator[str]:
         if self.unlabelled:
-            lines = [f"{self.unlabelled:,} images, unlabelled"]
+            yield f"{self.unlabelled:,} images, unlabelled"
+        else:
+            total = sum(self.counts.values())
+            yield f"{total:,} images in {len(self.counts)} classes"
         width = max((len(name) for name in self.counts), default=0)
         shown = sorted(self.counts.items(), key=lambda item: -item[1])[: 2 * _SHOWN]
-        lines += [f"  {name:<{width}}  {count:>6,}" for name, count in shown]
+        yield from (f"  {name:<{width}}  {count:>6,}" for name, count in shown)
         if len(self.counts) > len(shown):
-            lines.append(f"  and {len(self.counts) - len(shown):,} more classes")
-        if self.unreadable:
-            lines.append(f"{len(self.unreadable):,} cannot be read:")
-            lines += [f"  {reason}" for _, reason in self.unreadable[:_SHOWN]]
-            if len(self.unreadable) > _SHOWN:
-                lines.append(f"  and {len(self.unreadable) - _SHOWN:,} more")
-        else:
-            lines.append("Every image can be read.")
-        if self.small:
-            lines.append(
-                f"{len(self.small):,} have a side under {SMALL} px: {listing(self.small)}"
+            yield f"  and {len(self.counts) - len(shown):,} more classes"
+        if self.empty_classes:
+            yield f"Without an image: {listing(self.empty_classes)}"
+        if self.imbalance >= _UNEVEN:
+            yield (
+                f"The largest class has {self.imbalance:.0f} times as many images as the "
+                "smallest."
             )
-        return "\n".join(lines)
+
+    def _unread(self) -> Iterator[str]:
+        if not self.unreadable:
+            yield "Every image can be read."
+            return
+        yield f"{_images(len(self.unreadable))} cannot be read:"
+        yield from (f"  {reason}" for _, reason in self.unreadable[:_SHOWN])
+        if len(self.unreadable) > _SHOWN:
+            yield f"  and {len(self.unreadable) - _SHOWN:,} more"
+
+    def _noted(self) -> Iterator[str]:
+        named = [f"{source} ({kind})" for source, kind in self.wrong_suffix]
+        for found, one, several in (
+            (
+                self.small,
+                f"has a side under {SMALL} px",
+                f"have a side under {SMALL} px",
+            ),
+            (named, "is not what its name says", "are not what their names say"),
+            (
+                self.extreme,
+                "is over three times as long as broad",
+                "are over three times as long as broad",
+            ),
+            (self.blank, "is of one colour", "are of one colour"),
+            (self.gray, "is gray", "are gray"),
+        ):
+            if found:
+                said = one if len(found) == 1 else several
+                yield f"{_images(len(found))} {said}: {listing(found)}"
+        yield from _groups("the same", self.duplicates)
+        yield from _groups("nearly the same", self.near_duplicates)
+        yield from _groups("the same with different labels", self.label_conflicts)
+        yield from _groups("the same in different parts", self.leaks)
+
+
+def _images(count: int) -> str:
+    return f"{count:,} image{'s' * (count != 1)}"
+
+
+def _groups(what: str, groups: Sequence[Group]) -> Iterator[str]:
+    if not groups:
+        return
+    number = f"{len(groups):,} group{'s' * (len(groups) != 1)}"
+    yield f"{number} of images that are {what}:"
+    yield from ("  " + listing(group) for group in groups[:_SHOWN])
+    if len(groups) > _SHOWN:
+        yield f"  and {len(groups) - _SHOWN:,} more"
 
 
 def inspect(
-    photos: Sequence[Photo], sources: Sequence[str], counts: dict[str, int]
+    seen: Sequence[Seen],
+    counts: dict[str, int],
+    labels: Sequence[int] | None = None,
+    parts: Sequence[str] | None = None,
 ) -> Audit:
-    """Reads every photo once and notes what is wrong.
+    """Judges what was seen of a set of images.
 
     Args:
-        photos: The photos.
-        sources: A name for each photo.
-        counts: Number of images of each class.
+        seen: What is known of each image.
+        counts: Number of images of each class; empty if they have no labels.
+        labels: For each image the number of its class.
+        parts: For each image the name of its part.
 
     Returns:
         An `Audit`.
     """
-
-    def look(photo: Photo) -> tuple[int, str]:
-        try:
-            return min(read_image(photo).shape[:2]), ""
-        except DataError as error:
-            return 0, str(error)
-
-    with ThreadPoolExecutor() as pool:
-        seen = list(pool.map(look, photos))
-    pairs = list(zip(sources, seen, strict=True))
+    bad = [one for one in seen if one.look.problem]
+    good = [one for one in seen if not one.look.problem]
+    exact, near = _same(seen)
     return Audit(
-        unlabelled=0 if counts else len(photos),
         counts=counts,
-        unreadable=tuple((source, reason) for source, (_, reason) in pairs if reason),
-        small=tuple(
-            source for source, (side, reason) in pairs if not reason and side < SMALL
+        unlabelled=0 if counts else len(seen),
+        unreadable=tuple((one.source, message(one)) for one in bad),
+        missing=_of_problem(bad, "missing"),
+        empty_files=_of_problem(bad, "empty"),
+        not_images=_of_problem(bad, "not an image"),
+        truncated=_of_problem(bad, "truncated"),
+        small=_sources(good, lambda look: min(look.width, look.height) < SMALL),
+        wrong_suffix=tuple(
+            (one.source, one.look.format) for one in good if _is_misnamed(one)
         ),
+        extreme=_sources(good, _is_extreme),
+        blank=_sources(good, lambda look: look.contrast < _BLANK),
+        gray=_gray(good),
+        empty_classes=tuple(name for name, count in counts.items() if not count),
+        duplicates=_named(seen, exact),
+        near_duplicates=_named(seen, near),
+        label_conflicts=_named(seen, _mixed([*exact, *near], labels)),
+        leaks=_named(seen, _mixed([*exact, *near], parts)),
     )
+
+
+def message(one: Seen) -> str:
+    """Returns the sentence that an image cannot be read."""
+    return f"{one.source} cannot be read: {one.look.reason}."
+
+
+def _same(seen: Sequence[Seen]) -> tuple[list[list[int]], list[list[int]]]:
+    """Groups of the same content, and those that hold more than one content."""
+    digests, looks = [one.digest for one in seen], [one.look for one in seen]
+    exact = same_pictures(digests, looks, near=False).members()
+    alike = same_pictures(digests, looks).members()
+    return exact, [
+        group for group in alike if len({digests[member] for member in group}) > 1
+    ]
+
+
+def _mixed(
+    groups: Sequence[list[int]], kinds: Sequence[object] | None
+) -> list[list[int]]:
+    if kinds is None:
+        return []
+    found = [group for group in groups if len({kinds[member] for member in group}) > 1]
+    # A group of one content is also part of the wider one of alike pictures.
+    return [
+        group for group in found if not any(set(group) < set(other) for other in found)
+    ]
+
+
+def _named(seen: Sequence[Seen], groups: Sequence[list[int]]) -> tuple[Group, ...]:
+    return tuple(tuple(seen[member].source for member in group) for group in groups)
+
+
+def _of_problem(bad: Sequence[Seen], problem: str) -> Group:
+    return tuple(one.source for one in bad if one.look.problem == problem)
+
+
+def _sources(good: Sequence[Seen], is_so: Callable[[Look], bool]) -> Group:
+    return tuple(one.source for one in good if is_so(one.look))
+
+
+def _is_extreme(look: Look) -> bool:
+    return max(look.width, look.height) > _EXTREME * min(look.width, look.height)
+
+
+def _is_misnamed(one: Seen) -> bool:
+    suffix = Path(one.source).suffix.lower()
+    return bool(one.look.format) and suffix not in FORMATS[one.look.format]
+
+
+def _gray(good: Sequence[Seen]) -> Group:
+    coloured = [one for one in good if one.look.contrast >= _BLANK]
+    found = _sources(coloured, lambda look: look.colour < _GRAY)
+    return found if 2 * len(found) < len(coloured) else ()

@@ -9,6 +9,7 @@ import ml_dtypes
 import numpy as np
 
 from kerasresnet.decoding import Pixels
+from kerasresnet.disk import cache_root
 from kerasresnet.pixels import MEMORY_BYTES
 
 Cache: TypeAlias = Literal["auto", "memory", False] | str | Path
@@ -108,18 +109,6 @@ def cache_folder_of(cache: Cache) -> Path | None:
     if cache == "auto":
         return cache_root()
     return None if cache is False or cache == "memory" else Path(cache).expanduser()
-
-
-def cache_root() -> Path:
-    """Returns the folder where features are kept.
-
-    `KERASRESNET_CACHE`, or `kerasresnet` in the user's cache folder.
-    """
-    chosen = os.environ.get("KERASRESNET_CACHE")
-    if chosen:
-        return Path(chosen).expanduser()
-    shared = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(shared).expanduser() / "kerasresnet"
 
 
 def cache_limit() -> int:

@@ -22,6 +22,7 @@ from kerasresnet.arguments import build_parser
 from kerasresnet.errors import ArtifactError, DataError, KerasResNetError, listing
 
 if TYPE_CHECKING:
+    from kerasresnet.images import ImageData
     from kerasresnet.prediction import Prediction
 
 _STARTUP_NOTE = re.compile(
@@ -47,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.print_help()
         return 2
     try:
-        _COMMANDS[options.command](options)
+        return _COMMANDS[options.command](options) or 0
     except BrokenPipeError:
         # The reader, such as `head`, has enough; Python would complain once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -59,7 +60,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("kerasresnet: stopped", file=sys.stderr)
         return 1
-    return 0
 
 
 def _failures() -> tuple[type[Exception], ...]:
@@ -132,10 +132,26 @@ def _demo(options: argparse.Namespace) -> None:
         )
 
 
-def _train(options: argparse.Namespace) -> None:
+def _labelled(given: Path) -> "ImageData":
     from kerasresnet.images import ImageData
 
-    data = ImageData.from_folder(options.directory)
+    if given.suffix.lower() == ".csv":
+        return ImageData.from_csv(given)
+    return ImageData.from_folder(given)
+
+
+def _check(options: argparse.Namespace) -> int:
+    # No Keras is loaded: one look at each photo is all that is needed.
+    audit = _labelled(options.directory).check()
+    _say(str(audit))
+    if options.csv is not None:
+        audit.to_csv(options.csv)
+        _say(f"\nall findings: {options.csv}")
+    return 0 if audit.ok else 1
+
+
+def _train(options: argparse.Namespace) -> None:
+    data = _labelled(options.directory)
     _say(f"index: {data}")
     _load_engine()
     from kerasresnet.runs import RunSettings, empty_folder, new_folder, train_run
@@ -152,13 +168,14 @@ def _train(options: argparse.Namespace) -> None:
         fine_tune_rate=options.fine_tune_rate,
         hidden_units=tuple(options.hidden_units),
         dropout=options.dropout,
-        augment=options.augment,
+        augmentation=options.augmentation,
         views=options.views,
         precision=options.precision,
         cache=options.cache,
+        on_error=options.on_error,
         seed=options.seed,
     )
-    name = options.directory.resolve().name
+    name = options.directory.resolve().stem
     folder = (
         empty_folder(options.out) if options.out else new_folder(Path("runs"), name)
     )
@@ -179,9 +196,7 @@ def _check_model(model: str) -> None:
 
 def _evaluate(options: argparse.Namespace) -> None:
     _check_model(options.model)
-    from kerasresnet.images import ImageData
-
-    data = ImageData.from_folder(options.directory)
+    data = _labelled(options.directory)
     _load_engine()
     from kerasresnet.classifier import load
     from kerasresnet.evaluation import evaluate
@@ -189,7 +204,9 @@ def _evaluate(options: argparse.Namespace) -> None:
 
     model = load(options.model)
     folder = empty_folder(options.out) if options.out else None
-    report = evaluate(model, data, batch_size=options.batch_size)
+    report = evaluate(
+        model, data, batch_size=options.batch_size, on_error=options.on_error
+    )
     _say(str(report))
     if folder is not None:
         write_report(folder, report)
@@ -206,7 +223,7 @@ def _predict(options: argparse.Namespace) -> None:
         for path in ImageData.from_paths(given).paths or ()
     ]
     absent = [path for path in paths if not path.exists()]
-    if absent:
+    if absent and options.on_error == "raise":
         raise DataError(f"There is no file {listing(absent)}.")
     _load_engine()
     from kerasresnet.classifier import imagenet_classifier, load
@@ -215,14 +232,21 @@ def _predict(options: argparse.Namespace) -> None:
     model = (
         imagenet_classifier() if options.model == "imagenet" else load(options.model)
     )
-    predictions = predict(model, paths, top=options.top, batch_size=options.batch_size)
+    predictions = predict(
+        model,
+        paths,
+        top=options.top,
+        batch_size=options.batch_size,
+        on_error=options.on_error,
+    )
     {"table": _print_table, "csv": _print_csv, "jsonl": _print_jsonl}[options.output](
         predictions
     )
 
 
 def _cache(options: argparse.Namespace) -> None:
-    from kerasresnet.caching import cache_limit, cache_root
+    from kerasresnet.caching import cache_limit
+    from kerasresnet.disk import cache_root
     from kerasresnet.shards import clear, entries
 
     root = options.dir or cache_root()
@@ -316,8 +340,9 @@ def _seed_everything(seed: int) -> None:
     keras.utils.set_random_seed(seed)
 
 
-_COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
+_COMMANDS: dict[str, Callable[[argparse.Namespace], int | None]] = {
     "demo": _demo,
+    "check": _check,
     "train": _train,
     "evaluate": _evaluate,
     "predict": _predict,

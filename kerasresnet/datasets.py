@@ -117,7 +117,9 @@ def data_errors() -> Iterator[None]:
     try:
         yield
     except tf.errors.OpError as error:
-        found = re.search(r"DataError: (.*?)\s*\nTraceback", error.message, re.DOTALL)
+        found = re.search(
+            r"(?:Data|Unreadable)Error: (.*?)\s*\nTraceback", error.message, re.DOTALL
+        )
         if found is None:
             raise
     else:

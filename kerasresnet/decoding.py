@@ -2,16 +2,21 @@
 
 Training, evaluation and prediction all come through here, so they see the same
 picture: EXIF orientation applied, gray repeated, alpha laid on white, 16 bit scaled
-down, antialiased bilinear resize. No batch and no model is known here.
+down, antialiased bilinear resize. What a file is, its first bytes tell, not its name.
+No batch and no model is known here.
 """
 
+import contextlib
 import hashlib
 import io
+import stat
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import IO, Any, Literal, TypeAlias
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from kerasresnet.errors import DataError
 
@@ -20,16 +25,73 @@ Photo: TypeAlias = str | Path | bytes | Image.Image | Pixels
 
 # Part of the key under which features are cached: raise it when the same photo gives
 # other pixels than before.
-POLICY = 1
+POLICY = 2
 
-SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
+# Pillow's names of the formats that are read, and how such files are called. Others that
+# Pillow knows are vector graphics, documents and the like, some of which it runs programs
+# for. MPO is what some cameras make of two JPEGs.
+FORMATS = {
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
+    "MPO": (".jpg", ".jpeg", ".mpo"),
+    "PNG": (".png", ".apng"),
+    "GIF": (".gif",),
+    "BMP": (".bmp",),
+    "WEBP": (".webp",),
+    "TIFF": (".tif", ".tiff"),
+    "AVIF": (".avif",),
+}
+SUFFIXES = frozenset(suffix for suffixes in FORMATS.values() for suffix in suffixes)
+# The first bytes of these formats; of some with others between.
+_SIGNATURES = (
+    (0, b"\xff\xd8\xff"),
+    (0, b"\x89PNG\r\n\x1a\n"),
+    (0, b"GIF87a"),
+    (0, b"GIF89a"),
+    (0, b"BM"),
+    (8, b"WEBP"),
+    (0, b"II*\0"),
+    (0, b"MM\0*"),
+    (4, b"ftypavi"),
 )
+
 # Pillow's own limit for an error; a larger header is more likely an attack than a
 # photo. https://pillow.readthedocs.io/en/stable/reference/limits.html
 MAX_PIXELS = 178_956_970
 
+# A JPEG is decoded at a half, a quarter or an eighth while that leaves at least so many
+# times the pixels that are wanted on each side.
+_SPARE = 2
+_ORIENTATION = 0x0112
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 _SIXTEEN_BIT = ("I", "I;16", "I;16B", "I;16L")
+
+
+Problem: TypeAlias = Literal[
+    "missing", "empty", "not an image", "truncated", "too large", "damaged"
+]
+
+
+class UnreadableError(DataError):
+    """A photo that cannot be read.
+
+    Args:
+        photo: What was to be read.
+        problem: What is wrong, in a word that photos can be counted by.
+        reason: The same in a sentence without the photo's name.
+    """
+
+    def __init__(self, photo: Photo, problem: Problem, reason: str) -> None:
+        super().__init__(f"{describe(photo)} cannot be read: {reason}.")
+        self.problem = problem
+        self.reason = reason
 
 
 def read_image(photo: Photo, size: tuple[int, int] | None = None) -> Pixels:
@@ -49,33 +111,53 @@ def read_image(photo: Photo, size: tuple[int, int] | None = None) -> Pixels:
     """
     if isinstance(photo, np.ndarray):
         return _resized(_rgb_array(photo), size)
-    try:
+    with _errors_of(photo):
         if isinstance(photo, Image.Image):
             return _resized_image(_rgb_image(photo), size)
-        stream = io.BytesIO(photo) if isinstance(photo, bytes) else Path(photo)
-        with Image.open(stream) as image:
+        with opened(photo) as image:
+            _reduce(image, size)
             return _resized_image(_rgb_image(image), size)
-    except Exception as error:  # a decoder may raise anything on damaged bytes
-        raise DataError(
-            f"{describe(photo)} cannot be read: {_reason(photo, error)}."
-        ) from error
 
 
-def content_of(photo: Path | Pixels) -> bytes | Pixels:
+@contextlib.contextmanager
+def opened(photo: str | Path | bytes) -> Iterator[Image.Image]:
+    """Opens a file or its bytes as a PIL image, of which no pixel is decoded yet.
+
+    Raises:
+        ValueError: If it has too many pixels. Pillow raises its own errors.
+    """
+    stream = io.BytesIO(photo) if isinstance(photo, bytes) else _file(Path(photo))
+    with stream, Image.open(stream, formats=_readable_formats()) as image:
+        if image.width * image.height > MAX_PIXELS:
+            raise _TooLargeError(
+                f"{image.width} x {image.height} is more than {MAX_PIXELS:,} pixels"
+            )
+        yield image
+
+
+def has_signature(path: str | Path) -> bool:
+    """Whether a file begins as one of the formats that are read."""
+    try:
+        with _file(Path(path)) as file:
+            head = file.read(16)
+    except OSError:
+        return False
+    return any(head.startswith(mark, place) for place, mark in _SIGNATURES)
+
+
+def content_of(photo: Path | bytes | Pixels) -> bytes | Pixels:
     """Returns what a photo's digest is taken of, and its pixels are decoded from.
 
     Args:
-        photo: A path, whose bytes are read, or an array.
+        photo: A path, whose bytes are read, the bytes themselves, or an array.
 
     Raises:
         DataError: If the file cannot be read.
     """
-    if isinstance(photo, np.ndarray):
+    if not isinstance(photo, Path):
         return photo
-    try:
-        return photo.read_bytes()
-    except OSError as error:
-        raise DataError(f"{photo} cannot be read: {_reason(photo, error)}.") from error
+    with _errors_of(photo), _file(photo) as file:
+        return file.read()
 
 
 def digest(content: bytes | Pixels) -> str:
@@ -127,30 +209,84 @@ def check_values(low: float, high: float, *, whole_set: bool) -> None:
         )
 
 
-def _reason(photo: Photo, error: Exception) -> str:
-    if isinstance(photo, str | Path):
-        path = Path(photo)
-        if not path.exists():
-            return "there is no such file"
-        if path.is_dir():
-            return "it is a folder"
-        if path.stat().st_size == 0:
-            return "the file is empty"
+class _TooLargeError(ValueError):
+    pass
+
+
+@contextlib.contextmanager
+def _errors_of(photo: Photo) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # a decoder may raise anything on damaged bytes
+        raise UnreadableError(photo, *_what_is_wrong(photo, error)) from error
+
+
+def _what_is_wrong(photo: Photo, error: Exception) -> tuple[Problem, str]:
+    found = _of_file(Path(photo)) if isinstance(photo, str | Path) else None
+    if found is not None:
+        return found
+    if photo == b"":
+        return "empty", "the file is empty"
+    if isinstance(error, PermissionError):
+        return "missing", "you have no permission to read it"
     if isinstance(error, UnidentifiedImageError):
-        return "it is not an image in a known format"
-    return str(error).rstrip(".") or type(error).__name__
+        return "not an image", "it is not an image in a known format"
+    reason = str(error).rstrip(".") or type(error).__name__
+    if isinstance(error, _TooLargeError | Image.DecompressionBombError):
+        return "too large", reason
+    if "truncated" in reason.lower() or isinstance(error, EOFError):
+        return "truncated", reason
+    return "damaged", reason
+
+
+def _of_file(path: Path) -> tuple[Problem, str] | None:
+    """What is wrong with a file that needs no decoder to be told."""
+    if path.is_dir():
+        return "not an image", "it is a folder"
+    if path.is_symlink() and not path.exists():
+        return "missing", "it is a broken link"
+    if not path.exists():
+        return "missing", "there is no such file"
+    if path.is_file() and not path.stat().st_size:
+        return "empty", "the file is empty"
+    return None
+
+
+def _file(path: Path) -> IO[bytes]:
+    # To open a pipe waits until somebody writes into it.
+    if not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():
+        raise OSError("it is not a regular file")
+    return path.open("rb")
+
+
+@cache
+def _readable_formats() -> tuple[str, ...]:
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
+
+
+def _reduce(image: Image.Image, size: tuple[int, int] | None) -> None:
+    if size is not None:
+        height, width = size[::-1] if _orientation(image) >= 5 else size
+        image.draft(None, (_SPARE * width, _SPARE * height))
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        found = image.getexif().get(_ORIENTATION, 1)
+    except Exception:  # as damaged as a file may be: then nothing is known of it
+        return 1
+    return found if found in _TURNS else 1
 
 
 def _rgb_image(image: Image.Image) -> Image.Image:
-    if image.width * image.height > MAX_PIXELS:
-        raise ValueError(
-            f"{image.width} x {image.height} is more than {MAX_PIXELS:,} pixels"
-        )
     if image.mode == "F":
         raise ValueError(
             "floating-point images have no fixed range; save it with 8 bits"
         )
-    image = ImageOps.exif_transpose(image)
+    turn = _TURNS.get(_orientation(image))
+    if turn is not None:
+        image = image.transpose(turn)
     if image.mode in _SIXTEEN_BIT:
         # `convert("RGB")` would clip 16-bit values at 255.
         values = np.asarray(image)

@@ -60,8 +60,6 @@ def run_demo(
     photos = draw_flowers(folder / "photos", per_class=60, seed=seed)
     data = ImageData.from_folder(photos)
     say(f"index: {data}")
-    audit = data.check()
-    say(f"check: {'every image can be read' if audit.ok else audit}")
     chosen = _choose_weights(weights, say)
     settings = RunSettings(
         weights=chosen,

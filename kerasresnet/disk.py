@@ -1,6 +1,6 @@
-"""Files that are written whole or not at all, and that another process may remove.
+"""The cache folder, and files that are written whole or not at all.
 
-Nothing here knows what is in them.
+Another process may remove them. Nothing here knows what is in them.
 """
 
 import contextlib
@@ -12,6 +12,18 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
+
+
+def cache_root() -> Path:
+    """Returns the folder where things are kept that can be computed again.
+
+    `KERASRESNET_CACHE`, or `kerasresnet` in the user's cache folder.
+    """
+    chosen = os.environ.get("KERASRESNET_CACHE")
+    if chosen:
+        return Path(chosen).expanduser()
+    shared = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(shared).expanduser() / "kerasresnet"
 
 
 def write_aside(path: Path, write: Callable[[IO[bytes]], Any]) -> str:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from kerasresnet.caching import cache_limit, cache_root
+from kerasresnet.caching import cache_limit
+from kerasresnet.disk import cache_root
 from kerasresnet.errors import WeightsError
 from kerasresnet.precision import bfloat16_device
 from kerasresnet.weights import PINNED, cache_folder, locate_weights

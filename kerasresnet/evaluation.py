@@ -11,6 +11,7 @@ import numpy as np
 from kerasresnet.classifier import Classifier, check_classifier
 from kerasresnet.datasets import checked_dataset, data_errors, is_dataset
 from kerasresnet.decoding import Pixels
+from kerasresnet.division import OnError, readable
 from kerasresnet.errors import DataError
 from kerasresnet.pipeline import Data, as_image_data
 from kerasresnet.prediction import probabilities
@@ -227,7 +228,13 @@ class Report:
         return lines
 
 
-def evaluate(model: Classifier, data: Data, *, batch_size: int = 32) -> Report:
+def evaluate(
+    model: Classifier,
+    data: Data,
+    *,
+    batch_size: int = 32,
+    on_error: OnError = "raise",
+) -> Report:
     """Scores a model on labelled images, each exactly once.
 
     Labels are matched to the model's classes by name, whatever their order.
@@ -237,6 +244,8 @@ def evaluate(model: Classifier, data: Data, *, batch_size: int = 32) -> Report:
         data: `ImageData`; or a pair `(images, labels)` of arrays; or a
             `tf.data.Dataset` of batches, in any order.
         batch_size: Images in a batch. A `Dataset` keeps its own.
+        on_error: What becomes of photos that cannot be read: `"raise"` ends the call and
+            names them, `"skip"` leaves them out of every count, and the log names them.
 
     Returns:
         A `Report`.
@@ -261,6 +270,7 @@ def evaluate(model: Classifier, data: Data, *, batch_size: int = 32) -> Report:
         sources = tuple(f"image {i}" for i in range(len(labels)))
         return Report(model.class_names, labels, scores, sources)
     images = as_image_data(data, model.class_names, named=model.named)
+    images = readable(images, on_error)
     scores = probabilities(model, images, batch_size=batch_size)
     return Report(images.class_names, np.asarray(images.labels), scores, images.sources)
 

@@ -15,9 +15,8 @@ from typing import Any, Literal, TypeAlias
 
 import keras
 import numpy as np
-import tensorflow as tf
 
-from kerasresnet.augmentation import Augmentation
+from kerasresnet.augmentation import Augmentation, make_views
 from kerasresnet.backbones import STAGES, Stage
 from kerasresnet.caching import (
     Cache,
@@ -309,10 +308,9 @@ class Extraction:
         seeds = np.array(
             [(int(digests[place // views][:7], 16), place % views) for place in places]
         )
-        view_of = _view_maker(augmentation)
         done = 0
         for images in batches:
-            yield view_of(images, seeds[done : done + len(images)]).numpy()
+            yield make_views(augmentation, images, seeds[done : done + len(images)])
             done += len(images)
 
     def _compute(
@@ -423,15 +421,3 @@ def _views(augmentation: Augmentation | None) -> int:
 
 def _second(pair: tuple[str, int]) -> int:
     return pair[1]
-
-
-def _view_maker(augmentation: Augmentation) -> Any:
-    @tf.function(autograph=False)
-    def views(images: Any, seeds: Any) -> Any:
-        return tf.map_fn(
-            lambda pair: augmentation(*pair),
-            (images, seeds),
-            fn_output_signature=tf.float32,
-        )
-
-    return views

@@ -5,8 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from kerasresnet.augmentation import Augmentation
+from kerasresnet.augmentation import Augmentation, mixes
 from kerasresnet.backbones import Stage
+from kerasresnet.balance import Sampling
 from kerasresnet.caching import Cache, FeatureRows, check_cache
 from kerasresnet.classifier import Classifier
 from kerasresnet.datasets import is_dataset
@@ -36,6 +37,7 @@ class FeedSettings:
     cache: Cache
     seed: int
     verbose: Verbosity
+    sampling: Sampling | None = None
 
     def check(self, train: Any) -> None:
         """Raises a `ValueError` unless they can be followed."""
@@ -45,6 +47,11 @@ class FeedSettings:
             raise ValueError(
                 "augmentation works on ImageData and arrays. A tf.data.Dataset has its order "
                 "fixed already: augment it yourself, after any cache."
+            )
+        if is_dataset(train) and self.sampling is not None:
+            raise ValueError(
+                "sampling works on ImageData and arrays. A tf.data.Dataset has its order fixed "
+                "already: use class_weight, or tf.data.Dataset.rejection_resample."
             )
 
 
@@ -105,7 +112,9 @@ class Feed:
         if views is None or views.views:
             rows = self._kept(lambda kept: kept.of_images(data, views))
             if rows is not None:
-                return self._batches(rows, data.labels, training=True)
+                return self._batches(
+                    rows, data.labels, training=True, sampling=settings.sampling
+                )
         batches = training_batches(
             data,
             image_size=self._model.image_size,
@@ -113,20 +122,25 @@ class Feed:
             augmentation=views,
             cache=self._pixel_cache(),
             seed=settings.seed,
+            sampling=settings.sampling,
         )
         return self._images(batches)
 
     def _evaluation(self, data: Any) -> Any:
         if is_dataset(data):
             return self._of_dataset(data)
+        # In the form of the labels that are trained on: Keras chooses a metric by that.
+        mixed = mixes(self._settings.augmentation)
+        classes = len(data.class_names) if mixed else None
         rows = self._kept(lambda kept: kept.of_images(data))
         if rows is not None:
-            return self._batches(rows, data.labels)
+            return self._batches(rows, data.labels, classes=classes)
         batches = evaluation_batches(
             data,
             image_size=self._model.image_size,
             batch_size=self._settings.batch_size,
             cache=self._pixel_cache(),
+            classes=classes,
         )
         return self._images(batches)
 
@@ -160,13 +174,17 @@ class Feed:
         *,
         training: bool = False,
         batch_size: int | None = None,
+        classes: int | None = None,
+        sampling: Sampling | None = None,
     ) -> Any:
         return feature_batches(
             rows,
             labels,
             batch_size=batch_size or self._settings.batch_size,
             training=training,
+            classes=classes,
             seed=self._settings.seed,
+            sampling=sampling,
         )
 
     def _images(self, batches: Any) -> Any:

@@ -1,17 +1,25 @@
-"""Which images there are, their labels and their class names.
+"""Which images there are, their labels, their class names and the part they belong to.
 
-Names, paths and array rows only. No pixel is decoded here; see `decoding`.
+Names, paths and array rows only. No pixel is decoded here; see `decoding`, and `index` for
+what one look at a photo tells.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
+from PIL import Image
 
-from kerasresnet.arrays import check_images, check_names, read_labels
-from kerasresnet.audit import Audit, inspect
+from kerasresnet.arrays import (
+    Labels,
+    check_images,
+    check_names,
+    frozen,
+    read_labels,
+)
+from kerasresnet.audit import Audit, Seen, inspect
 from kerasresnet.cifar import (
     CLASS_NAMES,
     Subset,
@@ -20,20 +28,27 @@ from kerasresnet.cifar import (
     download,
     read_arrays,
 )
-from kerasresnet.decoding import Pixels
+from kerasresnet.decoding import (
+    Photo,
+    Pixels,
+    digest,
+    read_image,
+)
+from kerasresnet.division import Divisible
 from kerasresnet.errors import DataError, listing
-from kerasresnet.folders import class_names_in, photos_below, photos_in
-from kerasresnet.splits import part_sizes, proportional
-
-Labels: TypeAlias = np.ndarray[Any, np.dtype[np.int32]]
+from kerasresnet.folders import class_names_in, parts_in, photos_below, photos_in
+from kerasresnet.index import seen_contents, seen_files
+from kerasresnet.looks import look_at_rows
+from kerasresnet.tables import Tabular
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class ImageData:
+class ImageData(Divisible, Tabular):
     """Which images there are, their labels and their class names.
 
     A frozen value that holds no pixels of photos. Make one with `from_folder`,
-    `from_arrays` or `cifar10`.
+    `from_csv`, `from_dataframe`, `from_arrays`, `from_images`, `from_paths` or
+    `cifar10`.
 
     Args:
         class_names: Names of the classes; label `i` means `class_names[i]`.
@@ -43,6 +58,10 @@ class ImageData:
         rows: For each image its row in `images`, or None if they are files.
         named: Whether `class_names` were given, by folders, labels or the caller, or
             just stand for the numbers of integer labels.
+        parts: For each image the name of the part that it belongs to, such as
+            `"train"`, or None if the images are not divided.
+        held: The images themselves, as bytes of files or arrays of any size, or None.
+        times: How often the images were divided before.
 
     Example:
 
@@ -51,7 +70,7 @@ class ImageData:
     ImageData(30 images, 5 classes: daisy, dandelion, roses, sunflowers, tulips)
     >>> train, validation = data.split(0.2)
     >>> len(train), len(validation)
-    (25, 5)
+    (23, 7)
     """
 
     class_names: tuple[str, ...]
@@ -60,6 +79,9 @@ class ImageData:
     images: Pixels | None = None
     rows: Pixels | None = None
     named: bool = True
+    parts: tuple[str, ...] | None = None
+    held: tuple[bytes | Pixels, ...] | None = None
+    times: int = 0
 
     # Making one ---------------------------------------------------------------
 
@@ -69,7 +91,11 @@ class ImageData:
     ) -> "ImageData":
         """Lists the photos below a folder that has one sub-folder for each class.
 
-        Hidden files and folders are passed over. Files of other kinds and photos in
+        Or below one whose sub-folders `train`, `val` (or `valid`, `validation`) and
+        `test` have a sub-folder for each class: then `data.split()` gives these parts.
+
+        Files whose names end as photos do are listed, and others that begin as photos
+        do. Hidden files and folders are passed over. Files of other kinds and photos in
         deeper folders are left out, and the log says so.
 
         Args:
@@ -94,6 +120,9 @@ class ImageData:
         root = Path(directory)
         if class_names is not None and not len(class_names):
             raise DataError("class_names is empty: name the sub-folders to read.")
+        parts = parts_in(root)
+        if parts is not None:
+            return cls._from_parts(parts, class_names)
         names = (
             class_names_in(root) if class_names is None else check_names(class_names)
         )
@@ -103,7 +132,23 @@ class ImageData:
             found = photos_in(root / name)
             paths += found
             labels += [label] * len(found)
-        return cls(names, _frozen(labels), tuple(paths))
+        return cls(names, frozen(labels), tuple(paths))
+
+    @classmethod
+    def _from_parts(
+        cls, folders: dict[str, Path], class_names: Sequence[str] | None
+    ) -> "ImageData":
+        names = class_names
+        if names is None:
+            held = [class_names_in(folder) for folder in folders.values()]
+            names = sorted({name for found in held for name in found})
+        parts = {}
+        for part, folder in folders.items():
+            inside = [name for name in names if (folder / name).is_dir()]
+            parts[part] = cls.from_folder(folder, class_names=inside).with_class_names(
+                names
+            )
+        return cls.combine(**parts)
 
     @classmethod
     def from_arrays(
@@ -143,7 +188,7 @@ class ImageData:
             return cls(check_names(class_names or ()), None, None, images, rows)
         named = class_names is not None or np.asarray(labels).dtype.kind in "OU"
         numbers, names = read_labels(labels, len(images), class_names)
-        return cls(names, _frozen(numbers), None, images, rows, named)
+        return cls(names, frozen(numbers), None, images, rows, named)
 
     @classmethod
     def from_paths(cls, paths: str | Path | Sequence[str | Path]) -> "ImageData":
@@ -168,6 +213,43 @@ class ImageData:
             path = Path(paths)
             return cls((), None, tuple(photos_below(path) if path.is_dir() else [path]))
         return cls((), None, tuple(Path(path) for path in paths))
+
+    @classmethod
+    def from_images(
+        cls,
+        images: Iterable[Photo],
+        labels: Sequence[Any] | Pixels | None = None,
+        *,
+        class_names: Sequence[str] | None = None,
+    ) -> "ImageData":
+        """Takes images that are in memory and may be of different sizes.
+
+        Args:
+            images: Bytes of files, PIL images or arrays `(H, W, 3)` in 0..255, in any
+                mixture. Bytes are kept as they are, and decoded when they are read.
+            labels: As in `from_arrays`.
+            class_names: As in `from_arrays`.
+
+        Returns:
+            An `ImageData` in the order of the images.
+
+        Raises:
+            DataError: If there is no image, or one is neither bytes nor an image.
+
+        Example:
+
+        >>> photos = [path.read_bytes() for path in sorted(Path().glob("*/*/*.jpg"))]
+        >>> kr.ImageData.from_images(photos[:4], ["cat", "dog", "dog", "cat"])
+        ImageData(4 images, 2 classes: cat, dog)
+        """
+        held = tuple(_held(photo) for photo in images)
+        if not held:
+            raise DataError("There is no image.")
+        if labels is None:
+            return cls(check_names(class_names or ()), held=held)
+        named = class_names is not None or np.asarray(labels).dtype.kind in "OU"
+        numbers, names = read_labels(labels, len(held), class_names)
+        return cls(names, frozen(numbers), named=named, held=held)
 
     @classmethod
     def cifar10(
@@ -200,8 +282,10 @@ class ImageData:
     # Looking at it --------------------------------------------------------------
 
     def __len__(self) -> int:
-        held = self.rows if self.paths is None else self.paths
-        return 0 if held is None else len(held)
+        for found in (self.paths, self.rows, self.held):
+            if found is not None:
+                return len(found)
+        return 0
 
     def __repr__(self) -> str:
         what = f"{len(self):,} images"
@@ -216,10 +300,12 @@ class ImageData:
             return tuple(str(path) for path in self.paths)
         return tuple(f"image {row}" for row in self._rows())
 
-    def photo(self, index: int) -> Path | Pixels:
-        """Returns image `index` undecoded: its path, or its row of the array."""
+    def photo(self, index: int) -> Path | bytes | Pixels:
+        """Returns image `index` undecoded: its path, bytes, or row of the array."""
         if self.paths is not None:
             return self.paths[index]
+        if self.held is not None:
+            return self.held[self._rows()[index]]
         if self.images is None:
             raise IndexError(f"There is no image {index}.")
         return self.images[self._rows()[index]]
@@ -230,84 +316,19 @@ class ImageData:
         return {name: int(n) for name, n in zip(self.class_names, found, strict=True)}
 
     def check(self) -> Audit:
-        """Reads every image once and reports what is wrong.
+        """Looks at every image once and reports what is wrong.
+
+        What was seen of a photo is kept in the user's cache folder, so that the next
+        time only new ones are read.
 
         Returns:
-            An `Audit`: unreadable and very small images, and the class counts.
+            An `Audit`: images that cannot be read, that are the same, nearly the same or
+            of little use, and how many there are of each class. If the images are
+            divided into parts, also those that are in more than one.
         """
-        photos = [self.photo(i) for i in range(len(self))]
         counts = {} if self.labels is None else self.counts()
-        return inspect(photos, self.sources, counts)
-
-    # Parts of it ----------------------------------------------------------------
-
-    def split(self, *fractions: float, seed: int = 0) -> tuple["ImageData", ...]:
-        """Divides the images into parts, each with its share of every class.
-
-        Every image goes to exactly one part. The same seed gives the same parts.
-
-        Args:
-            *fractions: Share of each part that is held out, in 0..1.
-            seed: Decides which images go where.
-
-        Returns:
-            What remains, and then a part for each fraction:
-            `train, val, test = data.split(0.1, 0.1)`.
-
-        Raises:
-            DataError: If a class has fewer images than there are parts.
-            ValueError: If the fractions are not positive or leave nothing.
-        """
-        if seed < 0:
-            raise ValueError(f"seed must be at least 0, received {seed}.")
-        if not fractions or min(fractions) <= 0 or sum(fractions) >= 1:
-            raise ValueError(
-                f"Fractions must be positive and sum to less than 1, received {fractions}. "
-                "split(0.2) holds out one image in five."
-            )
-        labels = self._labels()
-        part = np.zeros(len(self), "int64")
-        for label, name in enumerate(self.class_names):
-            members = np.flatnonzero(labels == label)
-            sizes = part_sizes(len(members), fractions, name)
-            shuffled = np.random.default_rng((seed, label)).permutation(members)
-            for number, held_out in enumerate(
-                np.split(shuffled, np.cumsum(sizes))[:-1], 1
-            ):
-                part[held_out] = number
-        return tuple(
-            self._subset(np.flatnonzero(part == k)) for k in range(len(fractions) + 1)
-        )
-
-    def take(self, n: int, seed: int = 0) -> "ImageData":
-        """Returns `n` images with the classes in proportion, or all if there are fewer.
-
-        Args:
-            n: Number of images. If it is at least the number of classes, every class
-                keeps at least one.
-            seed: Decides which images are taken.
-
-        Returns:
-            An `ImageData` in the order of this one.
-
-        Raises:
-            ValueError: If `n` is not positive.
-        """
-        if n < 1:
-            raise ValueError(
-                f"take(n) needs a positive number of images, received {n}."
-            )
-        if n >= len(self):
-            return self
-        rng = np.random.default_rng(seed)
-        if self.labels is None:
-            return self._subset(np.sort(rng.permutation(len(self))[:n]))
-        sizes = proportional(np.array(list(self.counts().values())), n)
-        chosen = [
-            rng.permutation(np.flatnonzero(self.labels == label))[:size]
-            for label, size in enumerate(sizes)
-        ]
-        return self._subset(np.sort(np.concatenate(chosen)))
+        labels = None if self.labels is None else self.labels.tolist()
+        return inspect(self._seen(), counts, labels, self.parts)
 
     def with_class_names(self, class_names: Sequence[str]) -> "ImageData":
         """Returns the same images with labels that count in another order of names.
@@ -346,18 +367,41 @@ class ImageData:
         return self._relabelled(new_labels[self.labels], names)
 
     def _relabelled(self, labels: Pixels, names: tuple[str, ...]) -> "ImageData":
-        return replace(self, class_names=names, labels=_frozen(labels), named=True)
+        return replace(self, class_names=names, labels=frozen(labels), named=True)
 
-    def _subset(self, chosen: Pixels) -> "ImageData":
-        return replace(
-            self,
-            labels=None if self.labels is None else _frozen(self.labels[chosen]),
-            paths=None if self.paths is None else tuple(self.paths[i] for i in chosen),
-            rows=None if self.rows is None else self.rows[chosen],
-        )
+    def _subset(self, chosen: Pixels, **changed: Any) -> "ImageData":
+        kept: dict[str, Any] = {
+            "labels": None if self.labels is None else frozen(self.labels[chosen]),
+            "paths": None
+            if self.paths is None
+            else tuple(self.paths[i] for i in chosen),
+            "parts": None
+            if self.parts is None
+            else tuple(self.parts[i] for i in chosen),
+        }
+        if self.paths is None:
+            kept["rows"] = self._rows()[chosen]
+        return replace(self, **(kept | changed))
+
+    def _seen(self, *, look: bool = True) -> list[Seen]:
+        if self.paths is not None:
+            return seen_files(self.paths, look=look)
+        if self.held is not None:
+            held = [self.held[row] for row in self._rows()]
+            return seen_contents(held, self.sources)
+        images, rows = self.images, self._rows()
+        if images is None:
+            return []
+        return [
+            Seen(f"image {row}", digest(images[row]), seen)
+            for row, seen in zip(rows, look_at_rows(images, rows), strict=True)
+        ]
 
     def _rows(self) -> Pixels:
-        return np.arange(0) if self.rows is None else self.rows
+        """For each image in memory its number among those that were given."""
+        if self.rows is not None:
+            return self.rows
+        return np.arange(0 if self.held is None else len(self.held))
 
     def _labels(self) -> Labels:
         if self.labels is None:
@@ -367,7 +411,14 @@ class ImageData:
         return self.labels
 
 
-def _frozen(labels: Sequence[int] | Pixels) -> Labels:
-    array = np.array(labels, "int32")
-    array.setflags(write=False)
-    return array
+def _held(photo: Photo) -> bytes | Pixels:
+    if isinstance(photo, bytes):
+        return photo
+    if isinstance(photo, np.ndarray):
+        return check_images(photo[None])[0]
+    if isinstance(photo, Image.Image):
+        return read_image(photo)
+    raise DataError(
+        f"Expected bytes, PIL images or arrays, received {type(photo).__name__}. "
+        "from_paths(paths) lists files."
+    )

@@ -1,5 +1,9 @@
-"""Loss and accuracy for class labels in either form: integers or one-hot rows."""
+"""Loss and accuracy for class labels in either form: integers or rows.
 
+A row holds a share for each class: one-hot, or smoothed, or that of a mixed image.
+"""
+
+import re
 from typing import Any
 
 import keras
@@ -64,6 +68,8 @@ class CrossEntropy(keras.losses.Loss):
 def accuracy(y_true: Any, y_pred: Any) -> Any:
     """Returns for each image 1 if the most probable class is the labelled one, else 0.
 
+    Of a mixed image that is the class with the largest share.
+
     Args:
         y_true: Integers of shape `(N,)` or `(N, 1)`, or rows `(N, classes)`.
         y_pred: Probabilities of shape `(N, classes)`.
@@ -92,6 +98,13 @@ class Accuracy(keras.metrics.MeanMetricWrapper):
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
         return {"name": self.name, "dtype": self.dtype}
+
+
+def takers_of_integers(model: keras.Model) -> list[str]:
+    """Returns those of a compiled model's losses and metrics that cannot take rows."""
+    config = model.get_compile_config()
+    used = repr([config.get(key) for key in ("loss", "metrics", "weighted_metrics")])
+    return sorted(set(re.findall(r"\bsparse_?\w+", used, re.IGNORECASE)))
 
 
 def _rows(y_true: Any, y_pred: Any) -> Any:

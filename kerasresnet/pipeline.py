@@ -13,8 +13,17 @@ from typing import Any, Literal, Protocol, TypeAlias, cast
 import numpy as np
 import tensorflow as tf
 
-from kerasresnet.augmentation import Augmentation
+from kerasresnet.augmentation import (
+    Augmentation,
+    Preset,
+    as_augmentation,
+    make_mixture,
+    make_views,
+    mixes,
+)
+from kerasresnet.balance import Sampling, balanced_rows, check_balance
 from kerasresnet.decoding import Pixels
+from kerasresnet.division import OnError, readable
 from kerasresnet.errors import DataError, listing
 from kerasresnet.images import ImageData
 from kerasresnet.pixels import PixelStore, check_batch_size
@@ -45,15 +54,17 @@ class Rows(Protocol):
         """
 
 
-def make_dataset(
+def make_dataset(  # noqa: PLR0913 - the public contract
     data: ImageData,
     *,
     training: bool = False,
     image_size: tuple[int, int] = (224, 224),
     batch_size: int = 32,
-    augmentation: Augmentation | None = None,
+    augmentation: Augmentation | Preset | None = None,
+    sampling: Sampling | None = None,
     seed: int = 0,
     cache: PixelCache = "auto",
+    on_error: OnError = "raise",
 ) -> Any:
     """Makes a `tf.data.Dataset` of batches, for Keras's own `fit` and `evaluate`.
 
@@ -63,15 +74,21 @@ def make_dataset(
             augment. Otherwise images come in their order, each exactly once.
         image_size: Height and width that images are resized to, antialiased.
         batch_size: Images in a batch. The last one may be smaller.
-        augmentation: Random views, drawn anew in each epoch. Needs `training=True`.
+        augmentation: Random views, drawn anew in each epoch: an `Augmentation`, or
+            `"light"`, `"standard"` or `"strong"`. Needs `training=True`.
+        sampling: `"balanced"` draws the images of an epoch in equal numbers from all
+            classes. Needs `training=True`. Defaults to each image once.
         seed: Decides order and views: the same seed gives the same batches.
         cache: Whether decoded photos are kept in memory: `"auto"` up to 2 GiB,
             `"memory"` always, False never.
+        on_error: `"skip"` looks at every photo first and leaves out those that cannot
+            be read; the log names them.
 
     Returns:
         A `tf.data.Dataset` of `(images, labels)`: RGB in 0..255 of shape
         `(batch, H, W, 3)`, uint8 (float32 if augmented or made of float arrays), and
-        int32 labels of shape `(batch,)`. Unlabelled data gives images alone.
+        int32 labels of shape `(batch,)`; float32 labels of shape `(batch, classes)` if
+        images are mixed. Unlabelled data gives images alone.
 
     Raises:
         DataError: If there is no image; while iterating, if a photo cannot be read.
@@ -87,19 +104,34 @@ def make_dataset(
     >>> images.shape, images.dtype.name
     (TensorShape([8, 64, 64, 3]), 'uint8')
     """
+    augmentation = as_augmentation(augmentation)
     check_order(batch_size, augmentation, seed)
     if augmentation is not None and not training:
         raise ValueError(
             "augmentation was given with training=False: images that are scored must not "
             "be changed. Pass training=True, or no augmentation."
         )
+    if mixes(augmentation) and data.labels is None:
+        raise ValueError(
+            "mixup and cutmix mix labels with the images, but these images have none. "
+            "Pass labelled data, or mixup=0 and cutmix=0."
+        )
+    check_balance(None, sampling)
+    if sampling is not None and (not training or data.labels is None):
+        raise ValueError(
+            "sampling chooses training images by their classes. Pass training=True and "
+            "labelled data, or no sampling."
+        )
+    data = readable(data, on_error)
     pixels = PixelStore(data, image_size, cache)
     return _batches(
         pixels,
         labels=data.labels,
         training=training,
+        sampling=sampling,
         batch_size=batch_size,
         augmentation=augmentation,
+        classes=len(data.class_names) if mixes(augmentation) else None,
         seed=seed,
     )
 
@@ -140,6 +172,7 @@ def training_batches(
     augmentation: Augmentation | None,
     cache: PixelCache,
     seed: int,
+    sampling: Sampling | None = None,
 ) -> Any:
     """Makes the shuffled batches for a model.
 
@@ -152,6 +185,7 @@ def training_batches(
         augmentation: Random views.
         cache: As in `make_dataset`.
         seed: As in `make_dataset`.
+        sampling: As in `make_dataset`.
 
     Returns:
         A `tf.data.Dataset` of `(images, labels)`.
@@ -167,8 +201,10 @@ def training_batches(
         pixels,
         labels=images.labels,
         training=True,
+        sampling=sampling,
         batch_size=batch_size,
         augmentation=augmentation,
+        classes=len(images.class_names) if mixes(augmentation) else None,
         seed=seed,
     )
 
@@ -179,6 +215,7 @@ def evaluation_batches(
     image_size: tuple[int, int],
     batch_size: int,
     cache: PixelCache = False,
+    classes: int | None = None,
 ) -> Any:
     """Makes the batches to score: every image once, in order.
 
@@ -187,6 +224,7 @@ def evaluation_batches(
         image_size: The model's.
         batch_size: Images in a batch.
         cache: As in `make_dataset`; when on, every photo is read before the first.
+        classes: Gives labels as one-hot rows of so many classes. Defaults to integers.
 
     Returns:
         A `tf.data.Dataset` of `(images, labels)`.
@@ -199,7 +237,9 @@ def evaluation_batches(
     pixels = PixelStore(images, image_size, cache)
     if cache is not False:
         pixels.fill()
-    return _batches(pixels, labels=images.labels, batch_size=batch_size)
+    return _batches(
+        pixels, labels=images.labels, batch_size=batch_size, classes=classes
+    )
 
 
 def as_image_data(
@@ -249,10 +289,7 @@ def check_order(
 ) -> None:
     """Raises a `ValueError` unless batches can be made of these."""
     check_batch_size(batch_size)
-    if not isinstance(augmentation, Augmentation | None):
-        raise ValueError(
-            f"augmentation must be an Augmentation, received {augmentation!r}."
-        )
+    as_augmentation(augmentation)
     if not isinstance(seed, Integral) or seed < 0:
         raise ValueError(f"seed must be a whole number of at least 0, received {seed}.")
 
@@ -263,6 +300,8 @@ def feature_batches(
     *,
     batch_size: int,
     training: bool = False,
+    classes: int | None = None,
+    sampling: Sampling | None = None,
     seed: int = 0,
 ) -> Any:
     """Makes batches of features in the order in which `make_dataset` gives images.
@@ -272,6 +311,8 @@ def feature_batches(
         labels: For each row what is to be learned: an array, or several in a tuple.
         batch_size: Rows in a batch. The last one may be smaller.
         training: Whether to shuffle, anew in each epoch.
+        classes: As in `evaluation_batches`.
+        sampling: As in `make_dataset`.
         seed: Decides order and views.
 
     Returns:
@@ -282,7 +323,13 @@ def feature_batches(
     """
     check_order(batch_size, seed=seed)
     dataset = _batches(
-        rows, labels=labels, batch_size=batch_size, training=training, seed=seed
+        rows,
+        labels=labels,
+        batch_size=batch_size,
+        training=training,
+        classes=classes,
+        sampling=sampling,
+        seed=seed,
     )
     return _keyed(dataset, "features")
 
@@ -305,9 +352,39 @@ def _batches(
     batch_size: int,
     training: bool = False,
     augmentation: Augmentation | None = None,
+    classes: int | None = None,
+    sampling: Sampling | None = None,
     seed: int = 0,
 ) -> Any:
     shape = (None, *store.shape)
+    read, dtypes = _reader(store, augmentation)
+
+    kinds = labels if sampling else None
+    rows = _rows(len(store), seed=seed, shuffled=training, balanced=kinds)
+    dataset = rows.batch(batch_size)
+
+    @tf.autograph.experimental.do_not_convert
+    def load(indices: Any, seeds: Any) -> Any:
+        columns = _columns(labels, indices, classes)
+        if mixes(augmentation):
+            values, rows = tf.numpy_function(read, [indices, seeds, *columns], dtypes)
+            columns = [tf.ensure_shape(rows, (None, classes))]
+        else:
+            values = tf.numpy_function(read, [indices, seeds], dtypes)
+        values = tf.ensure_shape(values, shape)
+        return values if labels is None else (values, *columns)
+
+    dataset = dataset.map(load, num_parallel_calls=2, deterministic=True).prefetch(2)
+    dataset = dataset.with_options(_options())
+    dataset._store = store  # lives as long as the dataset and its iterators
+    return dataset
+
+
+def _reader(store: Rows, augmentation: Augmentation | None) -> tuple[Any, Any]:
+    """What reads the values of some rows, and the dtypes of what it returns.
+
+    If images are mixed it is given their labels, too, and returns them.
+    """
     # TensorFlow keeps every Python function that it was given for the life of the
     # process; this one must not keep the rows with it.
     held = weakref.ref(store)
@@ -315,29 +392,27 @@ def _batches(
     def read(indices: Pixels, draws: Pixels) -> Pixels:
         return cast("Rows", held()).batch(indices, draws)
 
-    dataset = _rows(len(store), seed=seed, shuffled=training).batch(batch_size)
+    if augmentation is None:
+        return read, store.dtype
+    how = augmentation
 
-    @tf.autograph.experimental.do_not_convert
-    def load(indices: Any, seeds: Any) -> Any:
-        values = tf.numpy_function(read, [indices, seeds], store.dtype)
-        values = tf.ensure_shape(values, shape)
-        if augmentation is not None:
-            pairs = tf.stack([seeds, indices], axis=-1)
-            values = tf.map_fn(
-                lambda pair: augmentation(*pair),
-                (values, pairs),
-                fn_output_signature=tf.float32,
-            )
-            values = tf.ensure_shape(values, shape)
-        if labels is None:
-            return values
-        columns = labels if isinstance(labels, tuple) else (labels,)
-        return values, *(tf.gather(tf.constant(c), indices) for c in columns)
+    def vary(indices: Pixels, draws: Pixels) -> Pixels:
+        return make_views(how, read(indices, draws), np.stack([draws, indices], -1))
 
-    dataset = dataset.map(load, num_parallel_calls=2, deterministic=True).prefetch(2)
-    dataset = dataset.with_options(_options())
-    dataset._store = store  # lives as long as the dataset and its iterators
-    return dataset
+    def mix(indices: Pixels, draws: Pixels, labels: Pixels) -> tuple[Pixels, Pixels]:
+        seeds = np.stack([draws, indices], -1)
+        return make_mixture(how, read(indices, draws), labels, seeds)
+
+    return (mix, [tf.float32] * 2) if how.mixes else (vary, tf.float32)
+
+
+def _columns(labels: Any, indices: Any, classes: int | None) -> list[Any]:
+    """The labels of some rows, in as many columns as there are kinds of them."""
+    kinds = labels if isinstance(labels, tuple) else () if labels is None else (labels,)
+    columns = [tf.gather(tf.constant(kind), indices) for kind in kinds]
+    if classes is None:
+        return columns
+    return [tf.one_hot(column, classes) for column in columns]
 
 
 def _options() -> Any:
@@ -348,8 +423,12 @@ def _options() -> Any:
     return options
 
 
-def _rows(count: int, *, seed: int, shuffled: bool) -> Any:
+def _rows(
+    count: int, *, seed: int, shuffled: bool, balanced: Pixels | None = None
+) -> Any:
     """Row numbers, each with a seed for its view; drawn anew in each epoch.
+
+    With labels for `balanced`, the classes in equal numbers.
 
     By NumPy, because TensorFlow mixes the global seed into its own shuffle. Drawn before
     the parallel part, so that views do not depend on timing.
@@ -358,7 +437,10 @@ def _rows(count: int, *, seed: int, shuffled: bool) -> Any:
 
     def draw() -> tuple[Pixels, Pixels]:
         rng = np.random.default_rng((seed, next(epochs)))
-        rows = rng.permutation(count) if shuffled else np.arange(count)
+        if balanced is not None:
+            rows = balanced_rows(balanced, rng)
+        else:
+            rows = rng.permutation(count) if shuffled else np.arange(count)
         return rows, rng.integers(2**31, size=count)
 
     @tf.autograph.experimental.do_not_convert

@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from numbers import Integral
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import numpy as np
 from kerasresnet.decoding import Pixels, content_of, describe, digest, read_image
 from kerasresnet.errors import DataError
 from kerasresnet.images import ImageData
+from kerasresnet.index import digests, forget
 
 # Up to here rows are kept in memory when `cache="auto"`.
 MEMORY_BYTES = 2**31
@@ -130,6 +132,8 @@ class PixelStore:
             return read_image(photo, self.size)
         content = content_of(photo)
         if digest(content) != self._digests[index]:
+            if isinstance(photo, Path):
+                forget(photo)
             raise ChangedError(
                 f"{describe(photo)} changed while it was read. Run again; what was "
                 "computed before is kept."
@@ -147,7 +151,7 @@ def _raise_unreadable(problems: Sequence[str], count: int) -> None:
             f"{len(problems):,} of {count:,} images cannot be read:\n  "
             + "\n  ".join(problems[:10])
             + rest
-            + "\nRemove or replace them; data.check() lists them all."
+            + "\nLeave them out with data.without(data.check().unreadable), or repair them."
         )
 
 
@@ -160,18 +164,15 @@ def content_digests(data: ImageData) -> list[str]:
     Raises:
         DataError: If a file cannot be read. All that cannot are named.
     """
-    problems: list[str] = []
-
-    def find(index: int) -> str:
-        try:
-            return digest(content_of(data.photo(index)))
-        except DataError as error:
-            problems.append(str(error))
-            return ""
-
-    found = list(_pool.map(find, range(len(data))))
-    _raise_unreadable(sorted(problems), len(data))
-    return found
+    if data.paths is None:
+        return list(
+            _pool.map(lambda n: digest(content_of(data.photo(n))), range(len(data)))
+        )
+    found = digests(data.paths)
+    _raise_unreadable(
+        sorted(str(one) for one in found if not isinstance(one, str)), len(data)
+    )
+    return [one for one in found if isinstance(one, str)]
 
 
 def image_batches(

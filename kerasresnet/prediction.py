@@ -12,8 +12,15 @@ from kerasresnet.classifier import Classifier, check_classifier
 from kerasresnet.decoding import (
     Photo,
     Pixels,
+    UnreadableError,
     check_values,
     read_image,
+)
+from kerasresnet.division import (
+    OnError,
+    check_on_error,
+    readable,
+    report_left_out,
 )
 from kerasresnet.errors import DataError
 from kerasresnet.images import ImageData
@@ -48,7 +55,12 @@ class Prediction:
 
 
 def predict(
-    model: Classifier, images: Images, *, top: int = 5, batch_size: int = 32
+    model: Classifier,
+    images: Images,
+    *,
+    top: int = 5,
+    batch_size: int = 32,
+    on_error: OnError = "raise",
 ) -> list[Prediction]:
     """Names what is on images.
 
@@ -59,6 +71,9 @@ def predict(
             `ImageData`, or a list of paths, bytes, PIL images and arrays.
         top: Number of classes to name for each image.
         batch_size: Images in a batch.
+        on_error: What becomes of images that cannot be read: `"raise"` ends the call and
+            names them, `"skip"` leaves them out, and the log names them. `source` tells
+            which image a prediction is of.
 
     Returns:
         A `Prediction` for each image, in order.
@@ -78,7 +93,7 @@ def predict(
     check_classifier(model)
     if top < 1:
         raise ValueError(f"top must be at least 1, received {top}.")
-    data, sources = gather(images, model.image_size)
+    data, sources = gather(images, model.image_size, on_error)
     scores = probabilities(model, data, batch_size=batch_size)
     ranks = np.argsort(-scores, axis=1, kind="stable")[:, :top]
     names = model.class_names
@@ -116,13 +131,14 @@ def probabilities(
 
 
 def gather(
-    images: Images, image_size: tuple[int, int]
+    images: Images, image_size: tuple[int, int], on_error: OnError = "raise"
 ) -> tuple[ImageData, tuple[str, ...]]:
     """Lists whatever a user calls images.
 
     Args:
         images: As in `predict`.
         image_size: Size at which images in memory are kept.
+        on_error: As in `predict`.
 
     Returns:
         A tuple `(data, sources)` with a source for each image.
@@ -130,29 +146,58 @@ def gather(
     Raises:
         DataError: If there is no image, or one in memory cannot be read.
     """
+    listed = _listed(images)
+    if isinstance(listed, ImageData):
+        data = readable(listed, on_error)
+        return data, data.sources
+    photos, sources = _in_memory(listed, image_size, on_error)
+    return ImageData((), images=photos, rows=np.arange(len(photos))), sources
+
+
+def _listed(images: Images) -> ImageData | list[Photo]:
+    """Images that are listed already, are files or one array; or else one by one."""
     if isinstance(images, ImageData):
-        return images, images.sources
+        return images
     if isinstance(images, np.ndarray) and images.ndim == 4:
-        data = ImageData.from_arrays(images)
-        return data, data.sources
+        return ImageData.from_arrays(images)
     if isinstance(images, str | Path):
-        data = ImageData.from_paths(images)
-        return data, data.sources
-    single = isinstance(images, bytes | Image.Image | np.ndarray)
-    if not single and not isinstance(images, Iterable):
+        return ImageData.from_paths(images)
+    if isinstance(images, bytes | Image.Image | np.ndarray):
+        return [images]
+    if not isinstance(images, Iterable):
         raise DataError(
             f"Expected paths, bytes, PIL images or arrays, received {type(images).__name__}."
         )
-    photos: list[Photo] = [images] if single else list(images)  # type: ignore[list-item, arg-type]
+    photos = list(images)
     if not photos:
         raise DataError("There is no image to predict.")
     paths = [photo for photo in photos if isinstance(photo, str | Path)]
-    if len(paths) == len(photos):
-        data = ImageData.from_paths([file for path in paths for file in _files(path)])
-        return data, data.sources
-    pixels = np.stack([_read(photo, image_size) for photo in photos])
-    data = ImageData((), images=pixels, rows=np.arange(len(pixels)))
-    return data, tuple(_source(photo, number) for number, photo in enumerate(photos))
+    if len(paths) < len(photos):
+        return photos
+    return ImageData.from_paths([file for path in paths for file in _files(path)])
+
+
+def _in_memory(
+    photos: Sequence[Photo], image_size: tuple[int, int], on_error: OnError
+) -> tuple[Pixels, tuple[str, ...]]:
+    check_on_error(on_error)
+    found: list[Pixels] = []
+    sources: list[str] = []
+    problems: list[str] = []
+    for number, photo in enumerate(photos):
+        try:
+            found.append(_read(photo, image_size))
+        except UnreadableError as error:
+            if on_error == "raise":
+                raise
+            problems.append(f"image {number}: {error.reason}")
+        else:
+            sources.append(_source(photo, number))
+    if problems:
+        report_left_out(problems, len(photos))
+    if not found:
+        raise DataError(f"None of the {len(photos):,} images can be read.")
+    return np.stack(found), tuple(sources)
 
 
 def _scores(model: Classifier, images: Pixels, size: int) -> Pixels:

@@ -13,11 +13,12 @@ import keras
 import numpy as np
 
 from kerasresnet._version import __version__
-from kerasresnet.augmentation import Augmentation
+from kerasresnet.augmentation import Augmentation, Preset
 from kerasresnet.backbones import TrainableStage
 from kerasresnet.caching import Cache
 from kerasresnet.classifier import Classifier, build_classifier
-from kerasresnet.errors import DataError
+from kerasresnet.division import OnError, readable
+from kerasresnet.errors import DataError, listing
 from kerasresnet.evaluation import Report, evaluate
 from kerasresnet.extraction import Verbosity
 from kerasresnet.images import ImageData
@@ -48,11 +49,12 @@ class RunSettings:
         fine_tune_rate: Rate for fine-tuning.
         hidden_units: Widths of Dense layers before the last one.
         dropout: Share of values dropped before each Dense layer.
-        augment: Whether training images are varied.
+        augmentation: Preset by which training images are varied, `"none"` for not at all.
         views: Views of each image that are computed once, if it is varied; None for new
             ones in each epoch.
         precision: As in `fit`.
         cache: Where features are kept, as in `fit`.
+        on_error: What becomes of photos that cannot be read, as in `fit`.
         seed: Decides split, order, views and the head's first weights.
     """
 
@@ -67,17 +69,18 @@ class RunSettings:
     fine_tune_rate: float = 1e-4
     hidden_units: tuple[int, ...] = ()
     dropout: float = 0.0
-    augment: bool = False
+    augmentation: Preset = "none"
     views: int | None = None
     precision: Precision = "auto"
     cache: Cache = "auto"
+    on_error: OnError = "raise"
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.views is not None and not self.augment:
+        if self.views is not None and self.augmentation == "none":
             raise ValueError(
                 f"views={self.views} is a number of random views, but images are not varied. "
-                "Turn augmentation on (--augment), too."
+                "Turn augmentation on (--augmentation light), too."
             )
 
 
@@ -116,7 +119,7 @@ def train_run(
     """Splits, builds, trains, fine-tunes, evaluates and writes everything down.
 
     Args:
-        data: All labelled images.
+        data: All labelled photos.
         folder: Where the results go.
         settings: How the run goes.
         say: Called with each line for the user.
@@ -125,15 +128,19 @@ def train_run(
     Returns:
         A tuple `(model, report)`; the report is on the held-out images.
     """
-    train, held_out = data.split(settings.validation, seed=settings.seed)
+    data = _checked(data, settings, say)
+    train, held_out, scored = _divided(data, settings)
     say(f"split: {len(train):,} images to train on, {len(held_out):,} held out")
     model = _build(data.class_names, settings, say)
     _write_settings(folder / "settings.json", settings, data)
+    test = {} if scored is held_out else {"test": scored}
+    parts = ImageData.combine(train=train, validation=held_out, **test)
+    parts.to_csv(folder / "split.csv")
     shared: dict[str, Any] = {
         "batch_size": settings.batch_size,
-        "augmentation": Augmentation(views=settings.views)
-        if settings.augment
-        else None,
+        "augmentation": Augmentation.preset(
+            settings.augmentation, views=settings.views
+        ),
         "precision": settings.precision,
         "cache": settings.cache,
         "seed": settings.seed,
@@ -169,11 +176,57 @@ def train_run(
         )
         _write_history(folder / "history.csv", histories)
     say(f"save: {folder / 'model.keras'}")
-    say("evaluate: the held-out images")
-    report = evaluate(model, held_out, batch_size=settings.batch_size)
+    say(f"evaluate: the {'held-out' if scored is held_out else 'test'} images")
+    report = evaluate(model, scored, batch_size=settings.batch_size)
     write_report(folder, report)
-    _draw(train, held_out, histories, model, folder)
+    _draw(train, scored, histories, model, folder)
     return model, report
+
+
+def _checked(
+    data: ImageData, settings: RunSettings, say: Callable[[str], None]
+) -> ImageData:
+    """Tells what is wrong with the images, and leaves out what cannot be read if asked to."""
+    data = readable(data, settings.on_error)
+    audit = data.check()
+    if audit.unreadable:
+        raise DataError(
+            f"{audit.unreadable[0][1]} {len(audit.unreadable):,} of {len(data):,} images "
+            "cannot be read: `kerasresnet check` lists them. Repair or remove them, or "
+            "leave them out with on_error='skip' (--on-error skip)."
+        )
+    findings = [
+        f"{what}: {len(found):,}"
+        for what, found in (
+            (
+                "groups of images that are the same with different labels",
+                audit.label_conflicts,
+            ),
+            ("groups of images that are the same in different parts", audit.leaks),
+            ("images of one colour", audit.blank),
+        )
+        if found
+    ]
+    said = "; ".join(findings) + ". kerasresnet check lists them" if findings else "every image can be read"  # fmt: skip
+    say(f"check: {said}")
+    return data
+
+
+def _divided(
+    data: ImageData, settings: RunSettings
+) -> tuple[ImageData, ImageData, ImageData]:
+    """The images to train on, to validate on, and to report on."""
+    if data.parts is None:
+        train, held_out = data.split(settings.validation, seed=settings.seed)
+        return train, held_out, held_out
+    parts = {part.parts[0]: part for part in data.split() if part.parts}
+    if "train" not in parts or not parts.keys() & {"validation", "test"}:
+        raise DataError(
+            f"The images are divided into {listing(parts)}; expected a part 'train' and a "
+            "part 'validation' or 'test'."
+        )
+    held_out = parts["validation" if "validation" in parts else "test"]
+    return parts["train"], held_out, parts.get("test", held_out)
 
 
 def _draw(

@@ -7,13 +7,16 @@ from numbers import Integral
 from typing import Any
 
 import keras
+import numpy as np
 
 from kerasresnet.arrays import check_names
-from kerasresnet.augmentation import Augmentation
+from kerasresnet.augmentation import Augmentation, Preset, as_augmentation, mixes
 from kerasresnet.backbones import TrainableStage
+from kerasresnet.balance import ClassWeight, Sampling, check_balance, class_weights
 from kerasresnet.caching import Cache
 from kerasresnet.classifier import Classifier, check_classifier
 from kerasresnet.datasets import checked_dataset, data_errors, is_dataset
+from kerasresnet.division import OnError, readable
 from kerasresnet.errors import listing, unknown
 from kerasresnet.extraction import Verbosity
 from kerasresnet.feeding import Feed, FeedSettings
@@ -27,7 +30,7 @@ from kerasresnet.freezing import (
     stage_before,
 )
 from kerasresnet.images import ImageData
-from kerasresnet.losses import Accuracy, CrossEntropy
+from kerasresnet.losses import Accuracy, CrossEntropy, takers_of_integers
 from kerasresnet.pipeline import Data, as_image_data, training_images
 from kerasresnet.precision import Precision, check_precision
 from kerasresnet.twins import Twin
@@ -80,10 +83,13 @@ def fit(  # noqa: PLR0913 - the public contract
     epochs: int = 10,
     batch_size: int = 32,
     learning_rate: float | None = None,
-    augmentation: Augmentation | None = None,
+    augmentation: Augmentation | Preset | None = None,
+    class_weight: ClassWeight | None = None,
+    sampling: Sampling | None = None,
     cache: Cache = "auto",
     precision: Precision = "auto",
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    on_error: OnError = "raise",
     seed: int = 0,
     verbose: Verbosity = "auto",
 ) -> keras.callbacks.History:
@@ -103,8 +109,16 @@ def fit(  # noqa: PLR0913 - the public contract
         batch_size: Images in a batch. A `Dataset` keeps its own size.
         learning_rate: The optimizer's rate. Defaults to 1e-3 for a model that is not
             compiled, and to its own rate for one that is.
-        augmentation: Random views of the training images. `Augmentation(views=8)` has
-            features that can be kept.
+        augmentation: Random views of the training images: an `Augmentation`, or
+            `"light"`, `"standard"` or `"strong"`. `Augmentation(views=8)` has features
+            that can be kept. If it mixes images, accuracy in training asks for the class
+            with the largest share.
+        class_weight: Makes errors on images of some classes count more: `"balanced"`,
+            all classes the same in sum, or a dict from class names or numbers to
+            weights; others have 1.
+        sampling: `"balanced"` draws the images of an epoch in equal numbers from all
+            classes: some images of large classes are left out, those of small ones come
+            again. Defaults to each image once.
         cache: Where features of the frozen part are kept: `"auto"` in the user's cache
             folder (`KERASRESNET_CACHE` moves it), a folder, `"memory"` for this call, or
             False to compute them in every epoch. What cannot be kept is computed in
@@ -113,6 +127,9 @@ def fit(  # noqa: PLR0913 - the public contract
         precision: What convolutions compute in: `"float32"`, `"bfloat16"`, or `"auto"`,
             bfloat16 where the device is good at it. Weights and head are float32.
         callbacks: Keras callbacks.
+        on_error: What becomes of photos that cannot be read: `"raise"` ends the call
+            before the first step and names them, `"skip"` leaves them out of everything,
+            and the log names them.
         seed: Decides order and views of the training images.
         verbose: As in Keras: 0 silent, 1 progress bar, 2 a line for each epoch.
 
@@ -136,16 +153,20 @@ def fit(  # noqa: PLR0913 - the public contract
     """
     check_classifier(model)
     _check_run(epochs, learning_rate, precision)
-    settings = FeedSettings(batch_size, augmentation, cache, seed, verbose)
+    views = as_augmentation(augmentation)
+    settings = FeedSettings(batch_size, views, cache, seed, verbose, sampling)
     settings.check(train)
+    check_balance(class_weight, sampling)
+    _check_labels(model, views)
     if model.compiled and model.stale:
         compile_settings(model)  # may refuse, which it must before the slow work
-    inputs = _inputs(model, train, validation)
+    inputs = _inputs(model, train, validation, on_error)
+    weights = class_weights(class_weight, _counts(inputs, class_weight))
     with data_errors():
         feed = Feed(model, frozen_until(model), precision, settings)
         batches = feed.batches(inputs.train, inputs.validation)
     _prepare(model, inputs, learning_rate)
-    return _run(model, feed.twin(), batches, epochs, callbacks, verbose)
+    return _run(model, feed.twin(), batches, epochs, callbacks, verbose, weights)
 
 
 def fine_tune(  # noqa: PLR0913 - the public contract
@@ -157,10 +178,13 @@ def fine_tune(  # noqa: PLR0913 - the public contract
     epochs: int = 5,
     batch_size: int = 32,
     learning_rate: float = 1e-4,
-    augmentation: Augmentation | None = None,
+    augmentation: Augmentation | Preset | None = None,
+    class_weight: ClassWeight | None = None,
+    sampling: Sampling | None = None,
     cache: Cache = "auto",
     precision: Precision = "auto",
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    on_error: OnError = "raise",
     seed: int = 0,
     verbose: Verbosity = "auto",
 ) -> keras.callbacks.History:
@@ -178,10 +202,13 @@ def fine_tune(  # noqa: PLR0913 - the public contract
         epochs: Number of passes over `train`.
         batch_size: Images in a batch.
         learning_rate: The optimizer's rate.
-        augmentation: Random views of the training images.
+        augmentation: As in `fit`.
+        class_weight: As in `fit`.
+        sampling: As in `fit`.
         cache: As in `fit`.
         precision: As in `fit`.
         callbacks: Keras callbacks.
+        on_error: As in `fit`.
         seed: Decides order and views of the training images.
         verbose: As in Keras.
 
@@ -203,17 +230,21 @@ def fine_tune(  # noqa: PLR0913 - the public contract
     check_classifier(model)
     check_stage(from_stage)
     _check_run(epochs, learning_rate, precision)
-    settings = FeedSettings(batch_size, augmentation, cache, seed, verbose)
+    views = as_augmentation(augmentation)
+    settings = FeedSettings(batch_size, views, cache, seed, verbose, sampling)
     settings.check(train)
+    check_balance(class_weight, sampling)
+    _check_labels(model, views)
     if model.compiled:
         compile_settings(model)  # may refuse, which it must before the slow work
-    inputs = _inputs(model, train, validation)
+    inputs = _inputs(model, train, validation, on_error)
+    weights = class_weights(class_weight, _counts(inputs, class_weight))
     with data_errors(), as_if_trained_from(model, from_stage):
         feed = Feed(model, stage_before(from_stage), precision, settings)
         batches = feed.batches(inputs.train, inputs.validation)
     set_trainable(model, from_stage)
     _prepare(model, inputs, learning_rate)
-    return _run(model, feed.twin(), batches, epochs, callbacks, verbose)
+    return _run(model, feed.twin(), batches, epochs, callbacks, verbose, weights)
 
 
 def _optimizer(optimizer: Any, learning_rate: Any) -> Any:
@@ -256,7 +287,21 @@ class _Inputs:
     validation: Any
 
 
-def _inputs(model: Classifier, train: Data, validation: Data | None) -> _Inputs:
+def _check_labels(model: Classifier, augmentation: Augmentation | None) -> None:
+    if not model.compiled or not mixes(augmentation):
+        return
+    found = takers_of_integers(model)
+    if found:
+        raise ValueError(
+            f"mixup and cutmix make float rows of the labels, but the model was compiled "
+            f"with {listing(found)}, which takes integers. compile_classifier(model) takes "
+            "labels of either form."
+        )
+
+
+def _inputs(
+    model: Classifier, train: Data, validation: Data | None, on_error: OnError
+) -> _Inputs:
     """Checks all that may be refused of the data, before anything is changed or computed."""
     if isinstance(train, tuple | list) and len(train) == 2 and not model.named:
         train = ImageData.from_arrays(*train)
@@ -265,12 +310,30 @@ def _inputs(model: Classifier, train: Data, validation: Data | None) -> _Inputs:
     if is_dataset(train):
         train = checked_dataset(train, names, named, size)
     else:
-        train = training_images(train, names, named=named)
+        train = readable(training_images(train, names, named=named), on_error)
     if is_dataset(validation):
         validation = checked_dataset(validation, names, named, size)
     elif validation is not None:
         validation = as_image_data(validation, names, named=named)
+        validation = readable(validation, on_error)
     return _Inputs(names, named, train, validation)
+
+
+def _counts(inputs: _Inputs, class_weight: Any) -> dict[str, int]:
+    """Number of training images of each class; of a dataset only if it is asked for."""
+    if not is_dataset(inputs.train):
+        return inputs.train.counts()
+    found = np.zeros(len(inputs.class_names), "int64")
+    if class_weight == "balanced":
+        _log.info("The labels of the tf.data.Dataset are counted, in one pass over it.")
+        with data_errors():
+            for _, labels, *_ in inputs.train:
+                numbers = np.asarray(labels)
+                if numbers.ndim == 2 and numbers.shape[1] > 1:
+                    numbers = numbers.argmax(axis=1)
+                numbers = numbers.reshape(-1).astype("int64")
+                found += np.bincount(numbers, minlength=len(found))
+    return dict(zip(inputs.class_names, found.tolist(), strict=True))
 
 
 def _names_after(model: Classifier, train: Data) -> tuple[tuple[str, ...], bool]:
@@ -311,6 +374,7 @@ def _run(
     epochs: int,
     callbacks: Sequence[keras.callbacks.Callback],
     verbose: Verbosity,
+    class_weight: dict[int, float] | None,
 ) -> keras.callbacks.History:
     train, validation = batches
     if not model.optimizer.built:
@@ -322,6 +386,7 @@ def _run(
             validation_data=validation,
             epochs=epochs,
             callbacks=[*callbacks, _still(twin)],
+            class_weight=class_weight,
             verbose=verbose,
             shuffle=False,  # the batches come shuffled
         )

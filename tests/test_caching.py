@@ -12,9 +12,9 @@ from kerasresnet.caching import (
     MemoryRows,
     cache_folder_of,
     cache_limit,
-    cache_root,
     check_cache,
 )
+from kerasresnet.disk import cache_root
 
 VALUES = np.random.default_rng(0).normal(size=(12, 2, 3)).astype("float32")
 

@@ -5,6 +5,7 @@ import io
 import json
 import logging
 import os
+import shutil
 from pathlib import Path
 
 import keras
@@ -12,6 +13,7 @@ import pytest
 
 import kerasresnet as kr
 from kerasresnet import arguments, classifier, cli, demo, runs
+from kerasresnet.augmentation import PRESETS
 
 
 @pytest.fixture(autouse=True)
@@ -63,6 +65,44 @@ def test_train_writes_a_run_and_says_where(
     assert f"results: {tmp_path / 'runs' / 'flower_photos-1'}" in printed
     assert (tmp_path / "runs" / "flower_photos-1" / "model.keras").is_file()
     assert "fine-tune" not in printed
+
+
+def test_check_says_what_is_wrong_and_whether_training_would_stop(
+    flower_folder, tmp_path, capsys
+):
+    assert cli.main(["check", str(flower_folder)]) == 0
+    assert "Every image can be read." in capsys.readouterr().out
+    folder = tmp_path / "photos"
+    shutil.copytree(flower_folder, folder)
+    (folder / "roses" / "bad.jpg").write_bytes(b"no image")
+    table = tmp_path / "findings.csv"
+    assert cli.main(["check", str(folder), "--csv", str(table)]) == 1
+    printed = capsys.readouterr().out
+    assert "1 image cannot be read:" in printed
+    assert f"all findings: {table}" in printed
+    assert "not_images" in table.read_text("utf-8")
+
+
+def test_a_table_of_photos_is_taken_for_a_folder(flowers, tmp_path, capsys):
+    flowers.to_csv(tmp_path / "flowers.csv")
+    assert cli.main(["check", str(tmp_path / "flowers.csv")]) == 0
+    assert "30 images in 5 classes" in capsys.readouterr().out
+
+
+def test_photos_that_cannot_be_read_stop_or_are_skipped(
+    model_file, flower_folder, tmp_path, capsys
+):
+    folder = tmp_path / "photos"
+    shutil.copytree(flower_folder, folder)
+    (folder / "roses" / "bad.jpg").write_bytes(b"no image")
+    out = ["--out", str(tmp_path / "run"), "--weights", "none"]
+    assert cli.main(["train", str(folder), *out]) == 1
+    assert "bad.jpg cannot be read" in capsys.readouterr().err
+    for command in ("evaluate", "predict"):
+        arguments = [command, str(model_file), str(folder)]
+        assert cli.main(arguments) == 1
+        assert cli.main([*arguments, "--on-error", "skip"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) > 30
 
 
 def test_evaluate_prints_and_writes_the_report(
@@ -210,6 +250,14 @@ def test_numbers_out_of_range_are_wrong_usage(words, capsys):
 
 def test_the_stages_of_the_command_line_are_those_of_the_network():
     assert kr.STAGES[:-1] == arguments._STAGES
+
+
+def test_the_presets_of_the_command_line_are_those_of_augmentation():
+    assert tuple(PRESETS) == arguments._PRESETS
+    parse = arguments.build_parser().parse_args
+    assert parse(["train", "photos", "--augment"]).augmentation == "light"
+    strong = parse(["train", "photos", "--augmentation", "strong"])
+    assert strong.augmentation == "strong"
 
 
 def test_defaults_of_the_command_line_are_those_of_the_run():

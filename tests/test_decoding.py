@@ -1,6 +1,7 @@
 """Every kind of file and array becomes the same RGB pixels, or an error naming it."""
 
 import io
+import os
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,14 @@ from PIL import Image
 
 import kerasresnet as kr
 from kerasresnet import decoding
-from kerasresnet.decoding import SUFFIXES, check_values, describe, read_image
+from kerasresnet.decoding import (
+    SUFFIXES,
+    UnreadableError,
+    check_values,
+    describe,
+    has_signature,
+    read_image,
+)
 
 
 @pytest.fixture
@@ -22,6 +30,15 @@ def encoded(image, kind="PNG", **settings):
     image = Image.fromarray(image) if isinstance(image, np.ndarray) else image
     image.save(stream, kind, **settings)
     return stream.getvalue()
+
+
+def photograph(height, width):
+    """A picture with the smooth parts and the edges of a photo."""
+    rows, columns = np.mgrid[:height, :width] / height
+    waves = [np.sin((3 + k) * rows + 9 * columns * columns * k) for k in range(3)]
+    flat = np.stack(waves, -1) * 90 + 128
+    flat[(rows - 0.5) ** 2 + (columns - 0.6) ** 2 < 0.1] = (200, 40, 90)
+    return flat.clip(0, 255).astype("uint8")
 
 
 # What becomes of a file ------------------------------------------------------------
@@ -44,8 +61,40 @@ def test_path_text_bytes_pillow_image_and_array_give_the_same_pixels(picture, tm
 
 def test_every_suffix_that_is_listed_belongs_to_a_format_that_pillow_reads():
     Image.init()
-    readable = {s for s, kind in Image.EXTENSION.items() if kind in Image.OPEN}
+    opened = {*Image.OPEN, "MPO"}  # by the plugin for JPEG
+    readable = {s for s, kind in Image.EXTENSION.items() if kind in opened}
     assert readable >= SUFFIXES
+
+
+def test_the_content_decides_what_a_file_is_not_its_name(picture, tmp_path):
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(encoded(picture, "PNG"))
+    np.testing.assert_array_equal(read_image(path), picture)
+
+
+@pytest.mark.parametrize("kind", ["EPS", "PDF", "PPM", "ICO"])
+def test_formats_that_are_not_for_photos_are_not_opened(picture, kind):
+    with pytest.raises(UnreadableError, match="not an image in a known format"):
+        read_image(encoded(picture, kind))
+
+
+@pytest.mark.parametrize("kind", decoding.FORMATS)
+def test_every_format_is_known_by_its_first_bytes(kind, tmp_path):
+    Image.init()
+    if kind not in Image.SAVE:
+        pytest.skip(f"this Pillow cannot write {kind}")
+    picture = photograph(60, 50)
+    (tmp_path / "photo").write_bytes(encoded(picture, kind))
+    assert has_signature(tmp_path / "photo")
+    apart = np.abs(read_image(tmp_path / "photo") - picture.astype(int))
+    assert apart.mean() < 9
+
+
+def test_other_files_have_no_signature(tmp_path):
+    (tmp_path / "notes").write_text("notes", "utf-8")
+    assert not has_signature(tmp_path / "notes")
+    assert not has_signature(tmp_path)
+    assert not has_signature(tmp_path / "absent")
 
 
 UPRIGHT = {
@@ -128,6 +177,28 @@ def test_float_pixels_are_resized_as_bytes_are_without_rounding(picture):
 
 def test_a_size_that_fits_changes_nothing(picture):
     np.testing.assert_array_equal(read_image(picture, (24, 20)), picture)
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+@pytest.mark.parametrize("scale", [2, 4, 8, 11])
+def test_a_large_jpeg_is_decoded_smaller_within_a_level(scale, orientation):
+    large = photograph(96 * scale, 64 * scale)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    content = encoded(large, "JPEG", quality=90, exif=exif)
+    size = (48, 32) if orientation == 1 else (32, 48)
+    whole = read_image(content)
+    oracle = Image.fromarray(whole).resize(size[::-1], Image.Resampling.BILINEAR)
+    apart = np.abs(read_image(content, size).astype(float) - np.asarray(oracle))
+    assert apart.mean() < 1
+
+
+def test_pixels_of_a_jpeg_that_is_not_large_are_the_whole_ones():
+    content = encoded(photograph(150, 100), "JPEG")
+    oracle = Image.fromarray(read_image(content)).resize(
+        (40, 40), Image.Resampling.BILINEAR
+    )
+    np.testing.assert_array_equal(read_image(content, (40, 40)), oracle)
 
 
 # Arrays ------------------------------------------------------------------------------
@@ -217,6 +288,59 @@ def test_an_absent_file_and_a_folder_are_told_apart(tmp_path):
         read_image(tmp_path / "a.jpg")
     with pytest.raises(kr.DataError, match="cannot be read: it is a folder"):
         read_image(tmp_path)
+
+
+def test_a_pipe_is_refused_instead_of_waited_for(tmp_path):
+    if not hasattr(os, "mkfifo"):
+        pytest.skip("this system has no named pipes")
+    os.mkfifo(tmp_path / "a.jpg")
+    with pytest.raises(UnreadableError, match="not a regular file"):
+        read_image(tmp_path / "a.jpg")
+    assert not has_signature(tmp_path / "a.jpg")
+
+
+def test_a_broken_link_is_called_one(tmp_path):
+    (tmp_path / "a.jpg").symlink_to(tmp_path / "gone.jpg")
+    with pytest.raises(UnreadableError, match="it is a broken link"):
+        read_image(tmp_path / "a.jpg")
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+def test_damaged_exif_does_not_cost_the_photo(picture):
+    exif = b"Exif\0\0MM\0*\xff\xff\xff\xff"
+    content = encoded(picture, "JPEG", exif=exif)
+    assert read_image(content).shape == picture.shape
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"", "empty"),
+        (b"no image", "not an image"),
+        (encoded(np.zeros((50, 50, 3), "uint8"), "JPEG")[:-50], "truncated"),
+        (encoded(np.zeros((50, 50, 3), "uint8"), "PNG")[:60], "truncated"),
+        (encoded(np.zeros((50, 50), "float32"), "TIFF"), "damaged"),
+    ],
+)
+def test_what_is_wrong_is_also_said_in_a_word(content, problem):
+    with pytest.raises(UnreadableError) as caught:
+        read_image(content)
+    assert caught.value.problem == problem
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP"])
+@pytest.mark.parametrize("size", [(3, 2), (40, 30)])
+def test_a_cut_photo_is_unreadable_at_every_size_or_at_none(kind, size):
+    whole = encoded(photograph(96, 80), kind)
+    for length in range(0, len(whole), len(whole) // 40):
+        answers = set()
+        for wanted in (None, size):
+            try:
+                read_image(whole[:length], wanted)
+                answers.add("")
+            except UnreadableError as error:
+                answers.add(str(error))
+        assert len(answers) == 1
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP"])

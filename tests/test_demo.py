@@ -69,8 +69,8 @@ def test_the_demo_says_every_step_and_leaves_the_figures(quick, tmp_path, monkey
     text = run(tmp_path / "demo")
     steps = [
         "index",
-        "check",
         "weights",
+        "check",
         "split",
         "build",
         "train",

@@ -203,6 +203,20 @@ def test_views_are_those_of_the_photos_content(model, pixels):
     np.testing.assert_allclose(rows.table(), plain, rtol=1e-5, atol=1e-5)
 
 
+def test_views_of_a_preset_are_the_same_in_batches_of_any_size(model, pixels):
+    data = kr.ImageData.from_arrays(*pixels)
+    strong = kr.Augmentation.preset("strong", views=3)
+    trunk = Trunk(model, "conv4", "float32")
+    tables = [
+        Extraction(model, trunk, batch_size=size, cache="memory", verbose=0)
+        .of_images(data, strong)
+        .table()
+        for size in (30, 7)
+    ]
+    np.testing.assert_allclose(tables[0], tables[1], rtol=1e-5, atol=1e-5)
+    assert len(np.unique(tables[0].reshape(30, -1).round(3), axis=0)) == 30
+
+
 def test_more_views_compute_only_the_new_ones(model, pixels, tmp_path, computed):
     data = kr.ImageData.from_arrays(*pixels)
     one = views(model, data, tmp_path, 1)

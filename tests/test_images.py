@@ -1,7 +1,8 @@
 """Which images there are: none lost, none twice, each with its own label."""
 
 import logging
-import shutil
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from PIL import Image
 
 import kerasresnet as kr
 from kerasresnet.decoding import read_image
+from kerasresnet.division import readable
 from kerasresnet.folders import photos_below
 
 
@@ -123,6 +125,139 @@ def test_photos_below_a_folder_are_found_at_any_depth_but_hidden_ones(tmp_path):
         photos_below(tmp_path / "empty")
 
 
+def test_a_photo_is_known_by_its_first_bytes_if_its_name_does_not_tell(
+    tmp_path, caplog
+):
+    draw(tmp_path / "a" / "1.png")
+    (tmp_path / "a" / "2").write_bytes((tmp_path / "a" / "1.png").read_bytes())
+    (tmp_path / "a" / "3.txt").write_text("notes", "utf-8")
+    data = kr.ImageData.from_folder(tmp_path)
+    assert [path.name for path in data.paths] == ["1.png", "2"]
+    assert "left out 1 files of other kinds: 3.txt" in caplog.text
+    assert photos_below(tmp_path) == list(data.paths)
+
+
+def test_a_broken_link_is_listed_so_that_it_is_noticed(tmp_path):
+    draw(tmp_path / "a" / "1.png")
+    (tmp_path / "a" / "2.png").symlink_to(tmp_path / "gone.png")
+    data = kr.ImageData.from_folder(tmp_path)
+    assert [path.name for path in data.paths] == ["1.png", "2.png"]
+    assert "broken link" in str(data.check())
+
+
+def test_a_folder_that_is_closed_to_the_reader_is_named(tmp_path, monkeypatch):
+    draw(tmp_path / "a" / "1.png")
+    scandir = os.scandir
+
+    def closed(path):
+        if Path(path).name == "a":
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    with pytest.raises(kr.DataError, match="a cannot be read: Permission denied"):
+        kr.ImageData.from_folder(tmp_path)
+
+
+# From a folder that is divided already ----------------------------------------------------
+
+
+@pytest.fixture
+def divided(tmp_path):
+    for part in ("train", "val", "test"):
+        for name in ("cat", "dog"):
+            for number in range(3):
+                draw(tmp_path / part / name / f"{part}{number}.png")
+    return tmp_path
+
+
+def test_parts_that_are_folders_are_given_by_split(divided):
+    data = kr.ImageData.from_folder(divided)
+    assert data.counts() == {"cat": 9, "dog": 9}
+    for part, folder in zip(data.split(), ("train", "val", "test"), strict=True):
+        assert part.paths == tuple(sorted((divided / folder).glob("*/*")))
+        assert part.counts() == {"cat": 3, "dog": 3}
+
+
+def test_a_class_may_be_absent_from_a_part_and_chosen_by_name(divided):
+    draw(divided / "train" / "ant" / "1.png")
+    train, held_out, _ = kr.ImageData.from_folder(divided).split()
+    assert train.counts() == {"ant": 1, "cat": 3, "dog": 3}
+    assert held_out.counts() == {"ant": 0, "cat": 3, "dog": 3}
+    few = kr.ImageData.from_folder(divided, class_names=["dog", "ant"])
+    assert few.split()[0].counts() == {"dog": 3, "ant": 1}
+
+
+def test_names_of_parts_may_be_classes(tmp_path):
+    for name in ("train", "test", "bus"):
+        draw(tmp_path / "one" / name / "1.png")
+    assert kr.ImageData.from_folder(tmp_path / "one").parts is None
+    for name in ("train", "test"):
+        draw(tmp_path / "two" / name / "1.png")
+    assert kr.ImageData.from_folder(tmp_path / "two").class_names == ("test", "train")
+
+
+def test_two_folders_for_one_part_are_refused(divided):
+    draw(divided / "valid" / "cat" / "1.png")
+    with pytest.raises(kr.DataError, match="both stand for the part 'validation'"):
+        kr.ImageData.from_folder(divided)
+
+
+# Images in memory -------------------------------------------------------------------------
+
+
+def test_images_of_any_kind_and_size_are_taken_together(tmp_path):
+    content = draw(tmp_path / "1.png", (9, 7)).read_bytes()
+    array = np.full((5, 6, 3), 9, "uint8")
+    photos = (one for one in (content, array, Image.new("L", (3, 4))))
+    data = kr.ImageData.from_images(photos, ["b", "a", "b"])
+    assert data.class_names == ("a", "b")
+    assert data.labels.tolist() == [1, 0, 1]
+    assert data.sources == ("image 0", "image 1", "image 2")
+    sizes = [read_image(data.photo(i)).shape[:2] for i in range(3)]
+    assert sizes == [(7, 9), (5, 6), (4, 3)]
+    assert kr.ImageData.from_images([content, array]).labels is None
+    again = data.shard(1, 2)
+    assert again.sources == ("image 1",)
+    assert read_image(again.photo(0)).shape == (5, 6, 3)
+
+
+def test_images_in_memory_are_checked_and_batched_as_files_are(tmp_path):
+    contents = [
+        draw(tmp_path / f"{i}.png", (40, 40 + i)).read_bytes() for i in range(3)
+    ]
+    data = kr.ImageData.from_images([*contents, b"no image"], [0, 1, 0, 1])
+    audit = data.check()
+    assert [source for source, _ in audit.unreadable] == ["image 3"]
+    good = data.without(audit.unreadable)
+    images, labels = next(iter(kr.make_dataset(good, image_size=(8, 8))))
+    assert images.shape == (3, 8, 8, 3)
+    assert labels.numpy().tolist() == [0, 1, 0]
+
+
+@pytest.mark.parametrize("photo", ["a.jpg", None, 3])
+def test_what_is_no_image_is_refused(photo):
+    with pytest.raises(kr.DataError, match=r"Expected bytes, PIL images or arrays"):
+        kr.ImageData.from_images([photo])
+    with pytest.raises(kr.DataError, match="There is no image"):
+        kr.ImageData.from_images([])
+
+
+# Images that cannot be read ------------------------------------------------------------------
+
+
+def test_skipping_leaves_out_what_cannot_be_read_and_says_so(flowers, tmp_path, caplog):
+    (tmp_path / "bad.jpg").write_bytes(b"no image")
+    data = kr.ImageData.from_paths([*flowers.paths[:3], tmp_path / "bad.jpg"])
+    assert readable(data, "skip").paths == flowers.paths[:3]
+    assert "1 of 4 images cannot be read and are left out" in caplog.text
+    assert readable(data, "raise") is data
+    good = kr.ImageData.from_paths(flowers.paths[:3])
+    assert readable(good, "skip") is good
+    with pytest.raises(ValueError, match="Unknown on_error 'ignore'"):
+        readable(data, "ignore")
+
+
 # From arrays and paths -------------------------------------------------------------------
 
 
@@ -187,108 +322,6 @@ def test_each_image_has_a_source(flowers, numbered):
 def test_the_value_prints_what_it_holds(flowers, numbered):
     assert repr(numbered) == "ImageData(100 images, 3 classes: a, b, c)"
     assert repr(flowers).startswith("ImageData(30 images, 5 classes: daisy, ")
-
-
-# split ---------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("fractions", [(0.2,), (0.1, 0.1), (0.3, 0.3, 0.3)])
-def test_a_split_gives_each_image_with_its_label_to_exactly_one_part(
-    numbered, fractions
-):
-    parts = numbered.split(*fractions)
-    assert len(parts) == len(fractions) + 1
-    rows = np.concatenate([part.rows for part in parts])
-    np.testing.assert_array_equal(np.sort(rows), np.arange(100))
-    for part in parts:
-        np.testing.assert_array_equal(part.labels, numbered.labels[part.rows])
-        np.testing.assert_array_equal(np.sort(part.rows), part.rows)
-        assert part.class_names == numbered.class_names
-
-
-def test_a_split_keeps_the_share_of_every_class(numbered):
-    train, validation, test = numbered.split(0.2, 0.1)
-    assert train.counts() == {"a": 42, "b": 21, "c": 7}
-    assert validation.counts() == {"a": 12, "b": 6, "c": 2}
-    assert test.counts() == {"a": 6, "b": 3, "c": 1}
-
-
-def test_a_split_is_decided_by_its_seed_alone(numbered):
-    def held_out(seed):
-        return numbered.split(0.3, seed=seed)[1].rows.tolist()
-
-    np.random.seed(1)  # noqa: NPY002 - must make no difference
-    first = held_out(0)
-    np.random.seed(2)  # noqa: NPY002
-    assert held_out(0) == first
-    assert len({tuple(held_out(seed)) for seed in range(5)}) == 5
-
-
-def test_photos_are_split_as_arrays_are(flowers):
-    train, validation = flowers.split(0.2)
-    assert set(train.paths) | set(validation.paths) == set(flowers.paths)
-    assert not set(train.paths) & set(validation.paths)
-    for part in (train, validation):
-        for path, label in zip(part.paths, part.labels, strict=True):
-            assert path.parent.name == part.class_names[label]
-
-
-def test_a_part_can_be_split_again(numbered):
-    rest, test = numbered.split(0.2)
-    train, validation = rest.split(0.25)
-    rows = np.concatenate([part.rows for part in (train, validation, test)])
-    np.testing.assert_array_equal(np.sort(rows), np.arange(100))
-
-
-def test_a_class_too_small_to_be_split_is_refused(flower_folder, tmp_path):
-    shutil.copytree(flower_folder, tmp_path, dirs_exist_ok=True)
-    draw(tmp_path / "zinnia" / "only.png")
-    with pytest.raises(kr.DataError, match="Class 'zinnia' has 1 image, too few for 2"):
-        kr.ImageData.from_folder(tmp_path).split(0.2)
-
-
-@pytest.mark.parametrize("fractions", [(), (0,), (1.0,), (0.5, 0.5), (-0.1,), (20,)])
-def test_fractions_that_leave_nothing_are_refused(numbered, fractions):
-    with pytest.raises(ValueError, match="must be positive and sum to less than 1"):
-        numbered.split(*fractions)
-
-
-# take ----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("n", [1, 2, 3, 10, 33, 99])
-def test_take_is_exact_and_in_proportion(numbered, n):
-    few = numbered.take(n)
-    assert len(few) == n == len(set(few.rows.tolist()))
-    np.testing.assert_array_equal(few.labels, numbered.labels[few.rows])
-    np.testing.assert_array_equal(np.sort(few.rows), few.rows)
-    if n >= 3:
-        shares = np.array(list(few.counts().values()))
-        assert np.abs(shares - n * np.array([0.6, 0.3, 0.1])).max() < 1
-        assert shares.min() >= 1
-
-
-def test_take_is_decided_by_its_seed(numbered):
-    first = [numbered.take(20, seed=seed).rows.tolist() for seed in range(4)]
-    assert first == [numbered.take(20, seed=seed).rows.tolist() for seed in range(4)]
-    assert len({tuple(rows) for rows in first}) == 4
-
-
-def test_take_of_all_or_more_is_the_whole(numbered):
-    assert numbered.take(100) is numbered
-    assert numbered.take(101) is numbered
-
-
-def test_take_of_unlabelled_photos_keeps_their_order(flowers):
-    few = kr.ImageData.from_paths(flowers.paths).take(7)
-    assert len(few) == 7
-    assert list(few.paths) == sorted(few.paths)
-
-
-@pytest.mark.parametrize("n", [0, -3])
-def test_take_of_nothing_is_refused(numbered, n):
-    with pytest.raises(ValueError, match=f"positive number of images, received {n}"):
-        numbered.take(n)
 
 
 # with_class_names ------------------------------------------------------------------------

@@ -192,7 +192,7 @@ def test_views_differ_between_epochs_even_when_cached(flowers, cache):
 
 def test_views_of_one_epoch_differ_between_equal_images():
     images = np.full((8, 8, 8, 3), 128, "uint8")
-    views = kr.Augmentation(smallest_crop=1, contrast=0)
+    views = kr.Augmentation(smallest_crop=1, brightness=0.4, contrast=0)
     data = kr.ImageData.from_arrays(images, np.zeros(8, int))
     settings = {"augmentation": views, **SMALL}
     drawn = next(iter(kr.make_dataset(data, training=True, **settings)))[0].numpy()
@@ -207,7 +207,26 @@ def test_views_are_pictures(flowers):
         assert np.max(images) <= 255
 
 
+@pytest.mark.parametrize("name", ["light", "standard", "strong"])
+def test_a_preset_is_chosen_by_its_name(numbered, name):
+    named, given = (
+        kr.make_dataset(numbered, training=True, augmentation=augmentation, **SMALL)
+        for augmentation in (name, kr.Augmentation.preset(name))
+    )
+    for one, other in zip(named, given, strict=True):
+        np.testing.assert_array_equal(one[0], other[0])
+
+
+def test_the_preset_none_changes_nothing(numbered):
+    for augmentation in ("none", kr.Augmentation.preset("none")):
+        dataset = kr.make_dataset(numbered, augmentation=augmentation, **SMALL)
+        assert dataset.element_spec[0].dtype == tf.uint8
+        assert rows(dataset) == list(range(100))
+
+
 def test_what_is_scored_is_never_augmented(numbered):
+    with pytest.raises(ValueError, match="scored must not be changed"):
+        kr.make_dataset(numbered, augmentation="strong")
     with pytest.raises(ValueError, match="scored must not be changed"):
         kr.make_dataset(numbered, augmentation=kr.Augmentation())
     assert rows(for_evaluation(numbered)) == list(range(100))
@@ -222,11 +241,11 @@ def test_a_batch_size_below_one_is_refused(numbered, make):
         make(numbered, image_size=(8, 8), batch_size=0)
 
 
-@pytest.mark.parametrize("value", [True, "flip", keras.Sequential])
+@pytest.mark.parametrize("value", [True, 4, keras.Sequential])
 def test_an_augmentation_of_another_kind_is_refused(numbered, value):
-    with pytest.raises(ValueError, match="must be an Augmentation, received"):
+    with pytest.raises(ValueError, match=r"must be an Augmentation or .* received"):
         kr.make_dataset(numbered, training=True, augmentation=value)
-    with pytest.raises(ValueError, match="must be an Augmentation, received"):
+    with pytest.raises(ValueError, match=r"must be an Augmentation or .* received"):
         for_training(numbered, augmentation=value)
 
 

@@ -39,9 +39,9 @@ def image_batches(data, **settings):
 def in_memory_only(call):
     """The call, for streams of bytes alone: no file is opened again."""
 
-    def checked(stream):
+    def checked(stream, **settings):
         assert isinstance(stream, io.BytesIO)
-        return call(stream)
+        return call(stream, **settings)
 
     return checked
 

@@ -1,5 +1,7 @@
 import csv
 import json
+import shutil
+from dataclasses import replace
 
 import pytest
 from PIL import Image
@@ -13,7 +15,7 @@ SETTINGS = RunSettings(
     image_size=32,
     epochs=2,
     fine_tune_epochs=1,
-    augment=True,
+    augmentation="light",
     validation=0.4,
 )
 
@@ -39,6 +41,7 @@ def test_a_run_folder_holds_model_numbers_figures_and_settings(finished):
     assert {path.name for path in folder.iterdir()} == {
         "model.keras",
         "settings.json",
+        "split.csv",
         "history.csv",
         "report.txt",
         "mistakes.csv",
@@ -49,8 +52,14 @@ def test_a_run_folder_holds_model_numbers_figures_and_settings(finished):
     }
     for figure in folder.glob("*.png"):
         Image.open(figure).verify()
-    assert said[0] == "split: 20 images to train on, 10 held out"
-    assert said[1].startswith("build: ResNet50 for 32 px, ")
+    assert said[0] == "check: every image can be read"
+    train, held_out = kr.ImageData.from_csv(folder / "split.csv").split()
+    assert (
+        said[1] == f"split: {len(train)} images to train on, {len(held_out)} held out"
+    )
+    assert len(train) + len(held_out) == 30
+    assert report.sources == held_out.sources
+    assert said[2].startswith("build: ResNet50 for 32 px, ")
     assert kr.load(folder / "model.keras").class_names == model.class_names
     assert (folder / "report.txt").read_text("utf-8") == f"{report}\n"
 
@@ -96,3 +105,49 @@ def test_every_epoch_leaves_a_whole_model_and_nothing_beside_it(small, tmp_path)
 def test_views_without_augmentation_are_refused():
     with pytest.raises(ValueError, match="Turn augmentation on"):
         RunSettings(views=4)
+
+
+# Which images go where -----------------------------------------------------------------------
+
+
+def divided(data, *shares, names):
+    parts = zip(names, data.split(*shares), strict=True)
+    return kr.ImageData.combine(**dict(parts))
+
+
+def test_images_that_are_divided_keep_their_parts(flowers):
+    data = divided(flowers, 0.2, 0.2, names=["train", "validation", "test"])
+    train, held_out, scored = runs._divided(data, SETTINGS)
+    assert [part.parts[0] for part in (train, held_out, scored)] == [
+        "train",
+        "validation",
+        "test",
+    ]
+    data = divided(flowers, 0.2, names=["train", "test"])
+    train, held_out, scored = runs._divided(data, SETTINGS)
+    assert held_out is scored
+    assert held_out.parts[0] == "test"
+
+
+def test_images_divided_into_other_parts_are_refused(flowers):
+    data = divided(flowers, 0.2, names=["train", "rest"])
+    with pytest.raises(kr.DataError, match="divided into train, rest"):
+        runs._divided(data, SETTINGS)
+
+
+def test_what_is_wrong_with_images_is_said_before_the_work(flower_folder, tmp_path):
+    shutil.copytree(flower_folder, tmp_path, dirs_exist_ok=True)
+    copied = next((tmp_path / "roses").iterdir())
+    shutil.copy(copied, tmp_path / "daisy" / "copy.jpg")
+    said = []
+    data = kr.ImageData.from_folder(tmp_path)
+    assert runs._checked(data, SETTINGS, said.append) is data
+    assert said[0].startswith(
+        "check: groups of images that are the same with different labels: 1."
+    )
+    (tmp_path / "roses" / "bad.jpg").touch()
+    bad = kr.ImageData.from_folder(tmp_path)
+    with pytest.raises(kr.DataError, match="1 of 32 images cannot be read"):
+        runs._checked(bad, SETTINGS, said.append)
+    skipping = replace(SETTINGS, on_error="skip")
+    assert len(runs._checked(bad, skipping, said.append)) == 31

@@ -79,6 +79,14 @@ def test_the_same_seed_gives_the_same_run_and_another_seed_does_not(small, flowe
     assert losses[0] != losses[2]
 
 
+def test_a_preset_trains_as_the_augmentation_that_it_stands_for(small, flowers):
+    losses = [
+        kr.fine_tune(small(), flowers, epochs=1, augmentation=views).history["loss"]
+        for views in ("strong", kr.Augmentation.preset("strong"))
+    ]
+    assert losses[0] == losses[1]
+
+
 def test_plain_keras_compile_and_fit_work_as_on_any_model(small, flowers):
     model = small()
     dataset = kr.make_dataset(flowers, training=True, image_size=(32, 32))
@@ -206,7 +214,8 @@ def test_an_unreadable_photo_stops_training_before_the_first_step(
         ({"precision": "float16"}, "Unknown precision 'float16'"),
         ({"batch_size": 0}, "batch_size must be at least 1"),
         ({"cache": "disk"}, r"cache must be .* received 'disk'. .* pass './disk'"),
-        ({"augmentation": "strong"}, "augmentation must be an Augmentation"),
+        ({"augmentation": 0.2}, "augmentation must be an Augmentation or the name"),
+        ({"augmentation": "stronger"}, "Unknown augmentation 'stronger'.* 'strong'?"),
     ],
 )
 def test_arguments_that_cannot_work_are_refused(small, pixels, arguments, message):
