@@ -126,8 +126,10 @@ def opened(photo: str | Path | bytes) -> Iterator[Image.Image]:
     Raises:
         ValueError: If it has too many pixels. Pillow raises its own errors.
     """
-    stream = io.BytesIO(photo) if isinstance(photo, bytes) else _file(Path(photo))
-    with stream, Image.open(stream, formats=_readable_formats()) as image:
+    content = photo if isinstance(photo, bytes) else _content(Path(photo))
+    with Image.open(io.BytesIO(content), formats=_readable_formats()) as image:
+        # Decode in one go: each piece of 64 kB asks for Python's lock again.
+        image.decodermaxblock = max(len(content), 1)
         if image.width * image.height > MAX_PIXELS:
             raise _TooLargeError(
                 f"{image.width} x {image.height} is more than {MAX_PIXELS:,} pixels"
@@ -156,8 +158,8 @@ def content_of(photo: Path | bytes | Pixels) -> bytes | Pixels:
     """
     if not isinstance(photo, Path):
         return photo
-    with _errors_of(photo), _file(photo) as file:
-        return file.read()
+    with _errors_of(photo):
+        return _content(photo)
 
 
 def digest(content: bytes | Pixels) -> str:
@@ -259,6 +261,11 @@ def _file(path: Path) -> IO[bytes]:
     return path.open("rb")
 
 
+def _content(path: Path) -> bytes:
+    with _file(path) as file:
+        return file.read()
+
+
 @cache
 def _readable_formats() -> tuple[str, ...]:
     Image.init()
@@ -298,7 +305,7 @@ def _rgb_image(image: Image.Image) -> Image.Image:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image)
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _resized_image(image: Image.Image, size: tuple[int, int] | None) -> Pixels:
