@@ -46,11 +46,13 @@ from kerasresnet.wiring import feature_shape
 
 Verbosity: TypeAlias = Literal["auto", 0, 1, 2]
 
-# A shard is written whole: this is the most that is lost when the process is killed.
+# A shard is written whole: this, and the work of so many seconds, is the most that is
+# lost when the process is killed.
 _SHARD_ROWS = 1024
 _SHARD_BYTES = 2**26
+_SHARD_SECONDS = 10.0
 _TOO_LARGE = (
-    "The features take %.1f GB, more than the %.0f GB that the cache may hold. "
+    "The features take %.3g GB, more than the %.3g GB that the cache may hold. "
     "KERASRESNET_CACHE_LIMIT, in GB, raises that."
 )
 _log = logging.getLogger(__name__)
@@ -183,6 +185,8 @@ class Extraction:
             ):
                 self._compute(trunk, batches, some, ready, progress)
             found.update(ready.find(list(missing)))
+        else:
+            _log.info("Features up to %s: all %d known.", self._trunk.stage, len(names))
         if isinstance(store, Shards):
             self._in_use |= store.used
         if not found.keys() >= places.keys():
@@ -325,15 +329,17 @@ class Extraction:
         shard = max(1, min(_SHARD_ROWS, _SHARD_BYTES // store.row_bytes))
         held: list[Pixels] = []
         first = done = 0
+        written = time.monotonic()
         try:
             for batch in batches:
                 # A last batch is filled up, since each new size is compiled anew.
                 held.append(trunk.features(_filled(batch, fill))[: len(batch)])
                 done += len(batch)
-                if done - first >= shard:
+                late = time.monotonic() - written > _SHARD_SECONDS
+                if late or done - first >= shard:
                     rows, held = np.concatenate(held), []
                     store.write(names[first:done], rows)
-                    first = done
+                    first, written = done, time.monotonic()
                 progress.add(len(batch))
         except BaseException:
             # A photo turns out to be unreadable, or the user stops: nothing is lost.
