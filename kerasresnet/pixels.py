@@ -108,28 +108,34 @@ class PixelStore:
             draws: Unused: random views are made of images later.
         """
         del draws
-        return np.stack(list(_pool.map(self._image, indices.tolist())))
+        kept = self._kept
+        if kept is not None:
+            absent = np.unique(indices[~self._known[indices]])
+            list(_pool.map(self._keep, absent.tolist()))
+            return kept[indices]
+        made = np.empty((len(indices), *self.shape), self.dtype)
+        list(_pool.map(self._read, indices.tolist(), made))
+        return made
 
     def _try(self, index: int) -> str:
         try:
-            self._image(index)
+            self._keep(index)
         except DataError as error:
             return str(error)
         return ""
 
-    def _image(self, index: int) -> Pixels:
-        if self._kept is not None and self._known[index]:
-            return self._kept[index]
-        image = self._read(index).astype(self.dtype, copy=False)
-        if self._kept is not None:
-            self._kept[index] = image
+    def _keep(self, index: int) -> None:
+        if self._kept is None:
+            self._read(index)
+        elif not self._known[index]:
+            self._read(index, self._kept[index])
             self._known[index] = True
-        return image
 
-    def _read(self, index: int) -> Pixels:
+    def _read(self, index: int, out: Pixels | None = None) -> None:
         photo = self.data.photo(index)
         if self._digests is None:
-            return read_image(photo, self.size)
+            read_image(photo, self.size, out=out)
+            return
         content = content_of(photo)
         if digest(content) != self._digests[index]:
             if isinstance(photo, Path):
@@ -139,9 +145,9 @@ class PixelStore:
                 "computed before is kept."
             )
         try:
-            return read_image(content, self.size)
+            read_image(content, self.size, out=out)
         except DataError:
-            return read_image(photo, self.size)  # fails, too, and names the file
+            read_image(photo, self.size, out=out)  # fails, too, and names the file
 
 
 def _raise_unreadable(problems: Sequence[str], count: int) -> None:
@@ -151,7 +157,8 @@ def _raise_unreadable(problems: Sequence[str], count: int) -> None:
             f"{len(problems):,} of {count:,} images cannot be read:\n  "
             + "\n  ".join(problems[:10])
             + rest
-            + "\nLeave them out with data.without(data.check().unreadable), or repair them."
+            + "\nLeave them out with data.without(data.check().unreadable), or with "
+            "on_error='skip' (--on-error skip on the command line)."
         )
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pictures import UPRIGHT, encoded, exif
 from PIL import Image
 
 import kerasresnet as kr
@@ -23,13 +24,6 @@ from kerasresnet.decoding import (
 @pytest.fixture
 def picture():
     return np.random.default_rng(0).integers(0, 256, (24, 20, 3), "uint8")
-
-
-def encoded(image, kind="PNG", **settings):
-    stream = io.BytesIO()
-    image = Image.fromarray(image) if isinstance(image, np.ndarray) else image
-    image.save(stream, kind, **settings)
-    return stream.getvalue()
 
 
 def photograph(height, width):
@@ -97,23 +91,9 @@ def test_other_files_have_no_signature(tmp_path):
     assert not has_signature(tmp_path / "absent")
 
 
-UPRIGHT = {
-    1: lambda a: a,
-    2: lambda a: a[:, ::-1],
-    3: lambda a: a[::-1, ::-1],
-    4: lambda a: a[::-1],
-    5: lambda a: a.transpose(1, 0, 2),
-    6: lambda a: np.rot90(a, -1),
-    7: lambda a: np.rot90(a, 2).transpose(1, 0, 2),
-    8: lambda a: np.rot90(a),
-}
-
-
 @pytest.mark.parametrize("orientation", UPRIGHT)
 def test_photos_are_turned_upright(picture, orientation):
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    read = read_image(encoded(picture, exif=exif))
+    read = read_image(encoded(picture, exif=exif(orientation)))
     np.testing.assert_array_equal(read, UPRIGHT[orientation](picture))
 
 
@@ -179,18 +159,50 @@ def test_a_size_that_fits_changes_nothing(picture):
     np.testing.assert_array_equal(read_image(picture, (24, 20)), picture)
 
 
+@pytest.mark.parametrize("orientation", UPRIGHT)
+@pytest.mark.parametrize("size", [(7, 5), (24, 20), (50, 31)])
+def test_turned_photos_are_resized_as_upright_ones(picture, orientation, size):
+    upright = np.ascontiguousarray(UPRIGHT[orientation](picture))
+    read = read_image(encoded(picture, exif=exif(orientation)), size)
+    np.testing.assert_allclose(read, read_image(upright, size).astype(int), atol=1)
+
+
 @pytest.mark.parametrize("orientation", [1, 6])
-@pytest.mark.parametrize("scale", [2, 4, 8, 11])
-def test_a_large_jpeg_is_decoded_smaller_within_a_level(scale, orientation):
-    large = photograph(96 * scale, 64 * scale)
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    content = encoded(large, "JPEG", quality=90, exif=exif)
+@pytest.mark.parametrize("beyond", [0, 1, 5])
+@pytest.mark.parametrize("scale", [1.5, 2, 3, 4, 8, 12, 15])
+def test_a_large_jpeg_is_decoded_smaller_within_a_level(scale, beyond, orientation):
+    large = photograph(int(96 * scale) + beyond, int(64 * scale) + beyond)
+    content = encoded(large, "JPEG", quality=90, exif=exif(orientation))
     size = (48, 32) if orientation == 1 else (32, 48)
     whole = read_image(content)
     oracle = Image.fromarray(whole).resize(size[::-1], Image.Resampling.BILINEAR)
     apart = np.abs(read_image(content, size).astype(float) - np.asarray(oracle))
     assert apart.mean() < 1
+
+
+@pytest.mark.parametrize(("side", "scale"), [(95, 1), (96, 2), (191, 2), (192, 4)])
+def test_a_jpeg_is_decoded_smaller_while_half_as_many_pixels_more_remain(
+    side, scale, monkeypatch
+):
+    decoded = []
+    convert = decoding._rgb_image
+    monkeypatch.setattr(
+        decoding, "_rgb_image", lambda one: decoded.append(one.size) or convert(one)
+    )
+    content = encoded(photograph(side, side), "JPEG")
+    assert read_image(content, (32, 32)).shape == (32, 32, 3)
+    assert decoded == [(-(-side // scale),) * 2]
+
+
+def test_a_pillow_image_that_is_given_keeps_its_size_and_its_pixels():
+    content = encoded(photograph(150, 100), "JPEG")
+    with Image.open(io.BytesIO(content)) as image:
+        read = read_image(image, (8, 8))
+        np.testing.assert_array_equal(image, read_image(content))
+    oracle = Image.fromarray(read_image(content)).resize(
+        (8, 8), Image.Resampling.BILINEAR
+    )
+    np.testing.assert_array_equal(read, oracle)
 
 
 def test_pixels_of_a_jpeg_that_is_not_large_are_the_whole_ones():
@@ -237,6 +249,17 @@ def test_an_array_that_is_no_picture_is_refused(shape):
 def test_an_array_that_holds_no_numbers_is_refused(dtype):
     with pytest.raises(kr.DataError, match=r"expected numbers in 0\.\.255"):
         read_image(np.zeros((9, 8, 3), dtype))
+
+
+@pytest.mark.parametrize("size", [None, (7, 5)])
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_pixels_may_be_written_where_they_are_wanted(picture, size, dtype):
+    for photo in (picture.astype(dtype), Image.fromarray(picture), encoded(picture)):
+        expected = read_image(photo, size)
+        rows = np.zeros((2, *expected.shape), expected.dtype)
+        assert np.shares_memory(read_image(photo, size, out=rows[1]), rows)
+        np.testing.assert_array_equal(rows[1], expected)
+        assert not rows[0].any()
 
 
 # Values ------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """Images are known by their content, and come in the order asked for."""
 
 import io
+import re
 import shutil
 
 import numpy as np
@@ -129,6 +130,8 @@ def test_of_many_files_that_cannot_be_read_ten_are_named(tmp_path):
         content_digests(absent)
     named = [path.name for path in absent.paths if path.name in str(caught.value)]
     assert named == [f"{i:02d}.png" for i in range(10)]
+    ways_on = r"data\.without\(data\.check\(\)\.unreadable\), or with on_error='skip'"
+    assert re.search(ways_on, str(caught.value))
 
 
 # Batches -------------------------------------------------------------------------------
@@ -281,3 +284,19 @@ def test_pixels_are_the_same_however_they_are_kept(photos, cache):
     expected = [read_image(photos.paths[row], SIZE) for row in rows]
     for _ in range(2):
         np.testing.assert_array_equal(kept.batch(rows), expected)
+
+
+@pytest.mark.parametrize("cache", ["memory", False])
+def test_rows_that_are_partly_kept_come_in_their_order(photos, cache):
+    kept = PixelStore(photos, SIZE, cache)
+    for rows in ([2, 5], [5, 1, 2, 1], [], [6, 5, 4, 3, 2, 1, 0]):
+        expected = [read_image(photos.paths[row], SIZE) for row in rows]
+        batch = kept.batch(np.array(rows, "int64"))
+        np.testing.assert_array_equal(batch, np.reshape(expected, (-1, *SIZE, 3)))
+
+
+def test_a_kept_photo_is_read_once_and_a_batch_is_a_copy_of_it(photos, monkeypatch):
+    kept = PixelStore(photos, SIZE, "memory")
+    kept.batch(np.arange(7))[:] = 0
+    monkeypatch.setattr(pixels, "read_image", None)
+    assert all(image.any() for image in kept.batch(np.arange(7)))
