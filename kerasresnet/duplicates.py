@@ -15,9 +15,13 @@ from kerasresnet.looks import Look, sketches_of
 # contrast: what is plain or all texture has hardly a sketch to be known by.
 _MOST_LEVELS = 6.0
 _MOST_SHARE = 0.15
-# Two sketches that differ by so little are in the same cell or in neighbouring ones.
-_CELL = 2 * _MOST_LEVELS
+# What follows is for speed alone: the pairs that are found do not depend on it.
+_SUMS = 16  # of each sketch, with other signs
+_DENSE = 5  # of which are compared for all pairs, the others for what is left
+_FEW = 384  # sketches are compared with each other
+_WORTH = 0.8  # with more than this share below the middle, halving saves nothing
 _PAIRS = 2**16  # compared at a time
+_CHUNK = 4096  # sketches at a time
 
 
 class Groups:
@@ -83,63 +87,75 @@ def same_pictures(
 
 
 def _near_pairs(sketches: Pixels) -> Iterator[tuple[int, int]]:
-    """Pairs of sketches that differ by little: all of them, by a grid of cells.
+    """Pairs of sketches that differ by little: all of them, some more than once.
 
-    A mean over a sketch whose terms have any signs moves at most by the mean difference,
-    so near sketches lie in neighbouring cells of a grid of such means.
+    The differences of two sketches, summed with any signs, are at most the sum of their
+    sizes. So near sketches have near places, where a place is a few such sums.
     """
     if not len(sketches):
         return
     flat = sketches.reshape(len(sketches), -1)
-    spread = sketches.std(axis=(1, 2)).mean(axis=-1)
-    limits = np.minimum(_MOST_SHARE * spread, _MOST_LEVELS)
-    places = flat @ _patterns(*sketches.shape[1:]) / flat.shape[1] / _CELL
-    cells = np.floor(places).astype("int64")
-    nearer = np.where(places - cells < 0.5, -1, 1)  # neighbour
-    keys = _key(cells)
-    order = np.argsort(keys, kind="stable")
-    held = keys[order]
-    for probe in range(2 ** cells.shape[1]):
-        steps = (probe >> np.arange(cells.shape[1])) & 1
-        wanted = _key(cells + nearer * steps)
-        first = np.searchsorted(held, wanted, "left")
-        counts = np.searchsorted(held, wanted, "right") - first
-        for one, places_of in _expanded(first, counts):
-            other = order[places_of]
-            one, other = one[one < other], other[one < other]
-            levels = np.abs(flat[one].astype("int16") - flat[other]).mean(axis=1)
-            near = levels <= np.minimum(limits[one], limits[other])
-            yield from zip(one[near].tolist(), other[near].tolist(), strict=True)
+    parts = np.array_split(sketches, 1 + len(sketches) // _CHUNK)
+    spread = np.concatenate([part.std(axis=(1, 2)).mean(axis=-1) for part in parts])
+    most = np.minimum(_MOST_SHARE * spread, _MOST_LEVELS)
+    # Places are sums of less than 2^24, which float32 holds exactly.
+    limits = np.floor(most * flat.shape[1]).astype("float32")
+    signs = _signs(flat)
+    parts = np.array_split(flat, len(parts))
+    places = np.concatenate([part.astype("float32") @ signs for part in parts])
+    for members in _neighbourhoods(places, limits):
+        for one, other in _near_places(places[members], limits[members]):
+            first, second = members[one], members[other]
+            levels = np.abs(flat[first].astype("int16") - flat[second]).sum(axis=1)
+            near = levels <= np.minimum(limits[first], limits[second])
+            yield from zip(first[near].tolist(), second[near].tolist(), strict=True)
 
 
-def _patterns(rows: int, columns: int, channels: int) -> Pixels:
-    """Signs for each term of a sketch: six that have little to do with each other."""
-    row, column, channel = np.indices((rows, columns, channels))
-    below, right = 2 * row >= rows, 2 * column >= columns
-    inner = (np.abs(2 * row - rows + 1) < rows / 2) & (
-        np.abs(2 * column - columns + 1) < columns / 2
-    )
-    found = [
-        np.ones_like(row),
-        np.where(below, 1, -1),
-        np.where(right, 1, -1),
-        np.where(below ^ right, 1, -1),
-        np.where(inner, 1, -1),
-        1 - channel,
-    ]
-    return np.stack([pattern.ravel() for pattern in found], axis=-1).astype("float32")
+def _signs(flat: Pixels) -> Pixels:
+    """Signs, or 0, for each term of a sketch: those that tell these sketches apart.
+
+    They are the signs of the principal directions, the first one first.
+    """
+    sample = flat[:: 1 + len(flat) // _CHUNK].astype("float32")
+    sample -= sample.mean(axis=0)
+    _, directions = np.linalg.eigh(sample.T @ sample)
+    return np.sign(directions[:, : -_SUMS - 1 : -1])
 
 
-def _key(cells: Pixels) -> Pixels:
-    # 43 cells of 12 levels from -255 to 255, and one more on each side: 6 bits.
-    shifts = 6 * np.arange(cells.shape[1])
-    return ((cells + 32) << shifts).sum(axis=1)
+def _neighbourhoods(places: Pixels, limits: Pixels) -> Iterator[Pixels]:
+    """Few sketches each; any two that may be near are together in one of them.
+
+    Halves them again and again, by the sum that differs most. A sketch above the middle
+    is also with those below it, if its limit reaches there.
+    """
+    waiting = [np.arange(len(places))]
+    while waiting:
+        members = waiting.pop()
+        if len(members) > _FEW:
+            found = places[members]
+            values = found[:, found.std(axis=0).argmax()]
+            middle = np.median(values)
+            below, above = values - limits[members] <= middle, values > middle
+            if below.mean() < _WORTH:
+                waiting += [members[below], members[above]]
+                continue
+        yield members
 
 
-def _expanded(first: Pixels, counts: Pixels) -> Iterator[tuple[Pixels, Pixels]]:
-    """For `counts[i]` places from `first[i]` on: pairs of i and a place, in chunks."""
-    ends = np.cumsum(counts)
-    for begin in range(0, int(ends[-1]) if len(ends) else 0, _PAIRS):
-        pairs = np.arange(begin, min(begin + _PAIRS, int(ends[-1])))
-        one = np.searchsorted(ends, pairs, "right")
-        yield one, first[one] + pairs - (ends - counts)[one]
+def _near_places(places: Pixels, limits: Pixels) -> Iterator[tuple[Pixels, Pixels]]:
+    """Pairs of places that differ by no more than both limits in each sum, in chunks."""
+    sums = places[:, np.argsort(-places.std(axis=0))].T
+    step = max(_PAIRS // len(places), 1)
+    for begin in range(0, len(places), step):
+        rows = slice(begin, begin + step)
+        most = np.minimum.outer(limits[rows], limits)
+        near = np.tri(most.shape[0], len(places), begin - 1, dtype=bool)
+        for values in sums[:_DENSE]:
+            near &= np.abs(np.subtract.outer(values[rows], values)) <= most
+        one, other = np.nonzero(near)
+        one += begin
+        for values in sums[_DENSE:]:
+            allowed = np.minimum(limits[one], limits[other])
+            close = np.abs(values[one] - values[other]) <= allowed
+            one, other = one[close], other[close]
+        yield one, other

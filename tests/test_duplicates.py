@@ -9,7 +9,7 @@ from PIL import Image, ImageEnhance
 import kerasresnet as kr
 from kerasresnet.decoding import digest
 from kerasresnet.demo import draw_flowers
-from kerasresnet.duplicates import Groups, same_pictures
+from kerasresnet.duplicates import Groups, _near_pairs, same_pictures
 from kerasresnet.looks import look_at, look_at_rows
 
 
@@ -84,18 +84,49 @@ def test_images_that_cannot_be_read_are_the_same_only_by_content():
     assert same_pictures([None, None], looks).members() == []
 
 
-def test_all_pairs_are_found_that_a_naive_search_finds(monkeypatch):
-    monkeypatch.setattr("kerasresnet.duplicates._PAIRS", 7)
+def drawn_sketches(kind, count=600):
+    """Sketches of which many differ by about as much as is allowed."""
     rng = np.random.default_rng(0)
-    coarse = rng.integers(0, 256, (12, 8, 9, 3))
-    blocks = coarse[rng.integers(0, 12, 60)] + rng.integers(-9, 9, (60, 8, 9, 3))
-    blocks = blocks.clip(0, 255).astype("uint8")
-    looks = look_at_rows(blocks.repeat(4, 1).repeat(4, 2), np.arange(60))
+    if kind == "one scene":
+        rooms = np.full((count, 8, 9, 3), 120.0)
+        rooms[:, 4:] += 90
+        return (rooms + rng.normal(0, 6, (count, 1, 1, 1))).astype("uint8")
+    scenes = rng.integers(0, 256, (count // 5, 8, 9, 3))
+    jitter = rng.integers(-9, 10, (count, 8, 9, 3)) + rng.integers(
+        -6, 7, (count, 1, 1, 1)
+    )
+    found = scenes[rng.integers(0, len(scenes), count)] + jitter
+    faint = rng.uniform(0.05, 1, (count // 5, 1, 1, 1))[rng.integers(0, 4, count)]
+    return (found * (faint if kind == "faint" else 1)).clip(0, 255).astype("uint8")
+
+
+def naive_pairs(sketches):
+    flat = sketches.reshape(len(sketches), -1).astype("int16")
+    limits = np.minimum(0.15 * sketches.std(axis=(1, 2)).mean(axis=-1), 6)
+    for i in range(len(flat)):
+        levels = np.abs(flat[:i] - flat[i]).mean(axis=1)
+        near = levels <= np.minimum(limits[:i], limits[i])
+        yield from ((int(j), i) for j in np.nonzero(near)[0])
+
+
+@pytest.mark.parametrize("kind", ["vivid", "faint", "one scene"])
+def test_the_pairs_are_those_of_a_naive_search(monkeypatch, kind):
+    monkeypatch.setattr("kerasresnet.duplicates._FEW", 16)
+    monkeypatch.setattr("kerasresnet.duplicates._PAIRS", 2000)
+    monkeypatch.setattr("kerasresnet.duplicates._CHUNK", 100)
+    sketches = drawn_sketches(kind)
+    wanted = set(naive_pairs(sketches))
+    found = {(min(pair), max(pair)) for pair in _near_pairs(sketches)}
+    assert found == wanted
+    assert len(wanted) > 100
+
+
+def test_groups_are_those_of_a_naive_search():
+    blocks = drawn_sketches("vivid", 60)
     naive = Groups(60)
-    for i in range(60):
-        for j in range(i):
-            if np.abs(blocks[i].astype(int) - blocks[j]).mean() <= 6:
-                naive.join(i, j)
+    for i, j in naive_pairs(blocks):
+        naive.join(i, j)
+    looks = look_at_rows(blocks.repeat(4, 1).repeat(4, 2), np.arange(60))
     found = same_pictures([str(i) for i in range(60)], looks).members()
     assert found == naive.members()
     assert len(found) > 5
