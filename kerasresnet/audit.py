@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kerasresnet.decoding import FORMATS, UnreadableError
+from kerasresnet.decoding import FORMATS, SUFFIXES, UnreadableError
 from kerasresnet.duplicates import same_pictures
-from kerasresnet.errors import listing
+from kerasresnet.errors import count_of, listing
 from kerasresnet.looks import Look
 
 # keras.applications refuses smaller inputs; such a photo holds too little to tell.
@@ -24,6 +24,7 @@ _BLANK = 2.0
 _GRAY = 1.5
 _UNEVEN = 10.0
 _SHOWN = 10
+_OF_CLASSES = ("empty_classes", "too_few", "untrained")
 
 Group = tuple[str, ...]
 
@@ -52,8 +53,8 @@ class Seen:
 class Audit:
     """What `ImageData.check` found.
 
-    `print(audit)` shows a summary, `audit.to_csv(file)` writes a table, and `audit.ok`
-    says whether training could start.
+    `print(audit)` shows a summary, `audit.to_csv(file)` writes a table, `audit.ok` says
+    whether training could start, and `audit.obstacles` why not.
 
     Args:
         counts: Number of images of each class, by class name; empty if unlabelled.
@@ -76,6 +77,10 @@ class Audit:
         blank: Sources of images of one colour.
         gray: Sources of gray images, where most are in colour.
         empty_classes: Names of classes without an image.
+        too_few: Names of classes with one image, which cannot be in training and in
+            validation. Empty if the images are parts already, or one part.
+        untrained: Names of classes without an image in the part `train`, if there are
+            other parts.
 
     Example:
 
@@ -101,11 +106,37 @@ class Audit:
     blank: Group = ()
     gray: Group = ()
     empty_classes: Group = ()
+    too_few: Group = ()
+    untrained: Group = ()
 
     @property
     def ok(self) -> bool:
-        """Whether training could start: every image is readable, no class is empty."""
-        return not self.unreadable and not self.empty_classes
+        """Whether training could start, because there is no obstacle."""
+        return not self.obstacles
+
+    @property
+    def obstacles(self) -> tuple[str, ...]:
+        """Why training would stop, a short text for each reason.
+
+        Images that cannot be read; and if they have labels, a single class, a class
+        without an image, with too few of them, or with none to train on.
+        """
+        single = "1 class: a classifier needs at least two"
+        alone = [f"{name} (1)" for name in self.too_few]
+        found = [
+            f"{what}: {listing(names)}"
+            for what, names in (
+                ("Without an image", self.empty_classes),
+                ("Too few images to be in training and validation", alone),
+                ("Without an image in the part 'train'", self.untrained),
+            )
+            if names
+        ]
+        first = [single] if len(self.counts) == 1 else []
+        return (*first, *found, *([self._unreadable()] if self.unreadable else []))
+
+    def _unreadable(self) -> str:
+        return f"{count_of(len(self.unreadable), 'image')} cannot be read"
 
     @property
     def imbalance(self) -> float:
@@ -137,7 +168,7 @@ class Audit:
             yield kinds.get(source, "damaged"), source, "", reason
         for source, kind in self.wrong_suffix:
             yield "wrong_suffix", source, "", kind
-        for kind in ("small", "extreme", "blank", "gray", "empty_classes"):
+        for kind in ("small", "extreme", "blank", "gray", *_OF_CLASSES):
             for source in getattr(self, kind):
                 yield kind, source, "", ""
         for kind in ("duplicates", "near_duplicates", "label_conflicts", "leaks"):
@@ -146,21 +177,23 @@ class Audit:
                     yield kind, source, number, ""
 
     def __str__(self) -> str:
-        return "\n".join([*self._counted(), *self._unread(), *self._noted()])
+        lines = [*self._counted(), *self._unread(), *self._noted()]
+        if not self.ok:
+            lines += ["Training would stop:", *(f"  {why}" for why in self.obstacles)]
+        return "\n".join(lines)
 
     def _counted(self) -> Iterator[str]:
         if self.unlabelled:
-            yield f"{self.unlabelled:,} images, unlabelled"
+            yield f"{count_of(self.unlabelled, 'image')}, unlabelled"
         else:
-            total = sum(self.counts.values())
-            yield f"{total:,} images in {len(self.counts)} classes"
+            images = count_of(sum(self.counts.values()), "image")
+            yield f"{images} in {count_of(len(self.counts), 'class', 'classes')}"
         width = max((len(name) for name in self.counts), default=0)
         shown = sorted(self.counts.items(), key=lambda item: -item[1])[: 2 * _SHOWN]
         yield from (f"  {name:<{width}}  {count:>6,}" for name, count in shown)
         if len(self.counts) > len(shown):
-            yield f"  and {len(self.counts) - len(shown):,} more classes"
-        if self.empty_classes:
-            yield f"Without an image: {listing(self.empty_classes)}"
+            rest = len(self.counts) - len(shown)
+            yield f"  and {count_of(rest, 'more class', 'more classes')}"
         if self.imbalance >= _UNEVEN:
             yield (
                 f"The largest class has {self.imbalance:.0f} times as many images as the "
@@ -171,7 +204,7 @@ class Audit:
         if not self.unreadable:
             yield "Every image can be read."
             return
-        yield f"{_images(len(self.unreadable))} cannot be read:"
+        yield f"{self._unreadable()}:"
         yield from (f"  {reason}" for _, reason in self.unreadable[:_SHOWN])
         if len(self.unreadable) > _SHOWN:
             yield f"  and {len(self.unreadable) - _SHOWN:,} more"
@@ -195,22 +228,17 @@ class Audit:
         ):
             if found:
                 said = one if len(found) == 1 else several
-                yield f"{_images(len(found))} {said}: {listing(found)}"
+                yield f"{count_of(len(found), 'image')} {said}: {listing(found)}"
         yield from _groups("the same", self.duplicates)
         yield from _groups("nearly the same", self.near_duplicates)
         yield from _groups("the same with different labels", self.label_conflicts)
         yield from _groups("the same in different parts", self.leaks)
 
 
-def _images(count: int) -> str:
-    return f"{count:,} image{'s' * (count != 1)}"
-
-
 def _groups(what: str, groups: Sequence[Group]) -> Iterator[str]:
     if not groups:
         return
-    number = f"{len(groups):,} group{'s' * (len(groups) != 1)}"
-    yield f"{number} of images that are {what}:"
+    yield f"{count_of(len(groups), 'group')} of images that are {what}:"
     yield from ("  " + listing(group) for group in groups[:_SHOWN])
     if len(groups) > _SHOWN:
         yield f"  and {len(groups) - _SHOWN:,} more"
@@ -252,6 +280,8 @@ def inspect(
         blank=_sources(good, lambda look: look.contrast < _BLANK),
         gray=_gray(good),
         empty_classes=tuple(name for name, count in counts.items() if not count),
+        too_few=() if parts else tuple(n for n, count in counts.items() if count == 1),
+        untrained=_untrained(counts, labels, parts),
         duplicates=_named(seen, exact),
         near_duplicates=_named(seen, near),
         label_conflicts=_named(seen, _mixed([*exact, *near], labels)),
@@ -267,9 +297,12 @@ def message(one: Seen) -> str:
 def _same(seen: Sequence[Seen]) -> tuple[list[list[int]], list[list[int]]]:
     """Groups of the same content, and those that hold more than one content."""
     digests, looks = [one.digest for one in seen], [one.look for one in seen]
-    exact = same_pictures(digests, looks, near=False).members()
     alike = same_pictures(digests, looks).members()
-    return exact, [
+    contents: dict[str | None, list[int]] = {}
+    for member in (member for group in alike for member in group):
+        contents.setdefault(digests[member], []).append(member)
+    exact = [same for key, same in contents.items() if key and len(same) > 1]
+    return sorted(exact), [
         group for group in alike if len({digests[member] for member in group}) > 1
     ]
 
@@ -302,9 +335,25 @@ def _is_extreme(look: Look) -> bool:
     return max(look.width, look.height) > _EXTREME * min(look.width, look.height)
 
 
+def _untrained(
+    counts: dict[str, int],
+    labels: Sequence[int] | None,
+    parts: Sequence[str] | None,
+) -> Group:
+    if labels is None or parts is None or not {"train"} < set(parts):
+        return ()
+    trained = {n for n, part in zip(labels, parts, strict=True) if part == "train"}
+    return tuple(
+        name
+        for number, (name, count) in enumerate(counts.items())
+        if count and number not in trained
+    )
+
+
 def _is_misnamed(one: Seen) -> bool:
+    """Whether the suffix names another format; one that names none is no finding."""
     suffix = Path(one.source).suffix.lower()
-    return bool(one.look.format) and suffix not in FORMATS[one.look.format]
+    return suffix in SUFFIXES - set(FORMATS.get(one.look.format, SUFFIXES))
 
 
 def _gray(good: Sequence[Seen]) -> Group:

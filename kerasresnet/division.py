@@ -5,8 +5,9 @@ are in `splits`.
 """
 
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterable, Sequence
-from numbers import Integral
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Literal, Self, TypeAlias, TypeVar
 
@@ -27,7 +28,7 @@ _SHOWN = 10
 _ORDER = ("train", "validation", "test")
 
 
-class Divisible:
+class Divisible(ABC):
     """What `ImageData` has in common with its parts: it can be divided."""
 
     class_names: tuple[str, ...]
@@ -35,26 +36,26 @@ class Divisible:
     parts: tuple[str, ...] | None
     times: int
 
-    def __len__(self) -> int:
-        raise NotImplementedError
+    @abstractmethod
+    def __len__(self) -> int: ...
 
+    @abstractmethod
     def counts(self) -> dict[str, int]:
         """Returns the number of images of each class."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def sources(self) -> tuple[str, ...]:
         """For each image, where it is from."""
-        raise NotImplementedError
 
-    def _seen(self, *, look: bool = True) -> list[Seen]:
-        raise NotImplementedError
+    @abstractmethod
+    def _seen(self, *, look: bool = True) -> list[Seen]: ...
 
-    def _labels(self) -> Any:
-        raise NotImplementedError
+    @abstractmethod
+    def _labels(self) -> Any: ...
 
-    def _subset(self, chosen: Pixels, **changed: Any) -> Self:
-        raise NotImplementedError
+    @abstractmethod
+    def _subset(self, chosen: Pixels, **changed: Any) -> Self: ...
 
     def split(
         self,
@@ -98,17 +99,49 @@ class Divisible:
         if not fractions and self.parts is not None:
             return self._own_parts()
         _check_seed(seed)
-        if not fractions or min(fractions) <= 0 or sum(fractions) >= 1:
-            raise ValueError(
-                f"Fractions must be positive and sum to less than 1, received {fractions}. "
-                "split(0.2) holds out one image in five."
-            )
+        _check_fractions(fractions)
         self._refuse_divided()
         labels = self._labels()
         positions, units = self._placed(seed, groups, duplicates)
         part = divide(positions, units, labels, fractions, self.class_names)
         names = _part_names(len(fractions) + 1)
         return tuple(self._part(part == k, name) for k, name in enumerate(names))
+
+    def fold_numbers(
+        self,
+        k: int = 5,
+        *,
+        seed: int = 0,
+        groups: Sequence[Hashable] | None = None,
+        duplicates: Together = "near",
+    ) -> Pixels:
+        """Returns for each image the number of the fold in which `k_folds` holds it out.
+
+        Args:
+            k: As in `k_folds`.
+            seed: As in `split`.
+            groups: As in `split`.
+            duplicates: As in `split`.
+
+        Returns:
+            An integer array of shape `(N,)`, 0 to `k - 1`.
+
+        Raises:
+            DataError: As in `k_folds`.
+            ValueError: As in `k_folds`.
+        """
+        if not _is_whole(k, least=2):
+            raise ValueError(f"k must be a whole number of at least 2, received {k}.")
+        _check_seed(seed)
+        self._refuse_divided()
+        labels = self._labels()
+        positions, units = self._placed(seed, groups, duplicates)
+        if len(np.unique(units)) < k:
+            raise DataError(
+                f"There are {len(np.unique(units))} pictures that differ, too few for {k} "
+                "folds."
+            )
+        return folds(positions, units, labels, k)
 
     def k_folds(
         self,
@@ -136,18 +169,7 @@ class Divisible:
             DataError: If there are fewer pictures that differ than folds.
             ValueError: If `k` is less than 2.
         """
-        if not _is_whole(k, least=2):
-            raise ValueError(f"k must be a whole number of at least 2, received {k}.")
-        _check_seed(seed)
-        self._refuse_divided()
-        labels = self._labels()
-        positions, units = self._placed(seed, groups, duplicates)
-        if len(np.unique(units)) < k:
-            raise DataError(
-                f"There are {len(np.unique(units))} pictures that differ, too few for {k} "
-                "folds."
-            )
-        found = folds(positions, units, labels, k)
+        found = self.fold_numbers(k, seed=seed, groups=groups, duplicates=duplicates)
         return [
             (
                 self._part(found != fold, "train"),
@@ -341,6 +363,15 @@ def _part_names(count: int) -> tuple[str, ...]:
     if count <= len(_ORDER):
         return _ORDER[:count]
     return ("train", *(f"part {number}" for number in range(1, count)))
+
+
+def _check_fractions(fractions: Sequence[Any]) -> None:
+    numbers = all(isinstance(share, Real) for share in fractions)
+    if not fractions or not numbers or min(fractions) <= 0 or sum(fractions) >= 1:
+        raise ValueError(
+            f"Fractions must be positive and sum to less than 1, received {fractions}. "
+            "split(0.2) holds out one image in five."
+        )
 
 
 def _check_seed(seed: int) -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from kerasresnet.caching import cache_limit
 from kerasresnet.disk import cache_root
 from kerasresnet.errors import WeightsError
 from kerasresnet.precision import bfloat16_device
+from kerasresnet.upkeep import state
 from kerasresnet.weights import PINNED, cache_folder, locate_weights
 
 _PACKAGES = ("kerasresnet", "keras", "tensorflow", "numpy", "pillow", "matplotlib")
@@ -41,7 +41,7 @@ def examine() -> dict[str, str]:
     found["cpu"] = f"{os.cpu_count()} cores"
     found["gpu"] = gpu_state()
     found["precision"] = _precision()
-    found["feature cache"] = f"{cache_root()}, {cache_limit() / 1e9:g} GB at most"
+    found["feature cache"] = state(cache_root())
     found["weights cache"] = str(cache_folder())
     for (backbone, top), file in PINNED.items():
         found[f"{backbone}{' with head' if top else ''}"] = _cached_state(

@@ -4,8 +4,9 @@
     ├── DataError      photos, labels, class names
     ├── WeightsError   files of pretrained weights
     ├── ArtifactError  saved models
-    └── CacheError     the folder of cached features
-        └── NoRoomError  more features than it may hold
+    ├── CacheError     the folder of cached features
+    │   └── NoRoomError  more features than it may hold
+    └── DivergenceError  training that cannot go on
 
 A wrong argument is a plain `ValueError`.
 """
@@ -31,11 +32,27 @@ class ArtifactError(KerasResNetError, ValueError):
 
 
 class CacheError(KerasResNetError, OSError):
-    """A cache folder that cannot be written, or a disk that is full."""
+    """A cache folder that cannot be written, a disk that is full, or too many features.
+
+    The last is a `kerasresnet.errors.NoRoomError`, which is a `CacheError`, too.
+    """
 
 
 class NoRoomError(CacheError):
     """More features than the cache may hold."""
+
+
+class DivergenceError(KerasResNetError, ArithmeticError):
+    """Training whose loss became infinite or ran away. The model is as it last was well.
+
+    Args:
+        message: What happened, and what to try.
+        history: Keras's `History` up to there.
+    """
+
+    def __init__(self, message: str, history: object = None) -> None:
+        super().__init__(message)
+        self.history = history
 
 
 def unknown(kind: str, value: object, options: Iterable[str]) -> ValueError:
@@ -61,3 +78,8 @@ def listing(names: Iterable[object], most: int = 5) -> str:
     texts = [str(name) for name in names]
     rest = f" and {len(texts) - most:,} more" if len(texts) > most else ""
     return ", ".join(texts[:most]) + rest
+
+
+def count_of(number: int, one: str, several: str = "") -> str:
+    """Returns a number with its noun, such as `"1 image"` or `"2,000 images"`."""
+    return f"{number:,} {one if number == 1 else several or one + 's'}"

@@ -35,15 +35,15 @@ from kerasresnet.decoding import (
     read_image,
 )
 from kerasresnet.division import Divisible
-from kerasresnet.errors import DataError, listing
-from kerasresnet.folders import class_names_in, parts_in, photos_below, photos_in
+from kerasresnet.errors import DataError, count_of, listing
+from kerasresnet.folders import Foldered, Listed, photos_by_class
 from kerasresnet.index import seen_contents, seen_files
 from kerasresnet.looks import look_at_rows
 from kerasresnet.tables import Tabular
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class ImageData(Divisible, Tabular):
+class ImageData(Divisible, Foldered, Tabular):
     """Which images there are, their labels and their class names.
 
     A frozen value that holds no pixels of photos. Make one with `from_folder`,
@@ -86,71 +86,6 @@ class ImageData(Divisible, Tabular):
     # Making one ---------------------------------------------------------------
 
     @classmethod
-    def from_folder(
-        cls, directory: str | Path, *, class_names: Sequence[str] | None = None
-    ) -> "ImageData":
-        """Lists the photos below a folder that has one sub-folder for each class.
-
-        Or below one whose sub-folders `train`, `val` (or `valid`, `validation`) and
-        `test` have a sub-folder for each class: then `data.split()` gives these parts.
-
-        Files whose names end as photos do are listed, and others that begin as photos
-        do. Hidden files and folders are passed over. Files of other kinds and photos in
-        deeper folders are left out, and the log says so.
-
-        Args:
-            directory: The folder.
-            class_names: Names of the sub-folders to read, in the order of their
-                labels. Defaults to all, sorted.
-
-        Returns:
-            An `ImageData`, sorted by class and file name.
-
-        Raises:
-            DataError: If the folder or a class is missing or has no image.
-
-        Example:
-
-        >>> two = kr.ImageData.from_folder(
-        ...     "flower_photos", class_names=["tulips", "daisy"]
-        ... )
-        >>> two.counts()
-        {'tulips': 6, 'daisy': 6}
-        """
-        root = Path(directory)
-        if class_names is not None and not len(class_names):
-            raise DataError("class_names is empty: name the sub-folders to read.")
-        parts = parts_in(root)
-        if parts is not None:
-            return cls._from_parts(parts, class_names)
-        names = (
-            class_names_in(root) if class_names is None else check_names(class_names)
-        )
-        paths: list[Path] = []
-        labels: list[int] = []
-        for label, name in enumerate(names):
-            found = photos_in(root / name)
-            paths += found
-            labels += [label] * len(found)
-        return cls(names, frozen(labels), tuple(paths))
-
-    @classmethod
-    def _from_parts(
-        cls, folders: dict[str, Path], class_names: Sequence[str] | None
-    ) -> "ImageData":
-        names = class_names
-        if names is None:
-            held = [class_names_in(folder) for folder in folders.values()]
-            names = sorted({name for found in held for name in found})
-        parts = {}
-        for part, folder in folders.items():
-            inside = [name for name in names if (folder / name).is_dir()]
-            parts[part] = cls.from_folder(folder, class_names=inside).with_class_names(
-                names
-            )
-        return cls.combine(**parts)
-
-    @classmethod
     def from_arrays(
         cls,
         images: Pixels,
@@ -191,30 +126,6 @@ class ImageData(Divisible, Tabular):
         return cls(names, frozen(numbers), None, images, rows, named)
 
     @classmethod
-    def from_paths(cls, paths: str | Path | Sequence[str | Path]) -> "ImageData":
-        """Lists unlabelled photos, for prediction.
-
-        Args:
-            paths: A photo, a folder (every photo in it and below it, sorted; hidden ones
-                left out), or photo files in the order wanted.
-
-        Returns:
-            An `ImageData` without labels.
-
-        Raises:
-            DataError: If a folder holds no photo.
-
-        Example:
-
-        >>> kr.ImageData.from_paths("flower_photos/daisy").take(3)
-        ImageData(3 images, unlabelled)
-        """
-        if isinstance(paths, str | Path):
-            path = Path(paths)
-            return cls((), None, tuple(photos_below(path) if path.is_dir() else [path]))
-        return cls((), None, tuple(Path(path) for path in paths))
-
-    @classmethod
     def from_images(
         cls,
         images: Iterable[Photo],
@@ -234,7 +145,8 @@ class ImageData(Divisible, Tabular):
             An `ImageData` in the order of the images.
 
         Raises:
-            DataError: If there is no image, or one is neither bytes nor an image.
+            DataError: If there is no image, or one is neither bytes nor an image, or
+                an array of another shape.
 
         Example:
 
@@ -242,7 +154,7 @@ class ImageData(Divisible, Tabular):
         >>> kr.ImageData.from_images(photos[:4], ["cat", "dog", "dog", "cat"])
         ImageData(4 images, 2 classes: cat, dog)
         """
-        held = tuple(_held(photo) for photo in images)
+        held = tuple(_held(photo, number) for number, photo in enumerate(images))
         if not held:
             raise DataError("There is no image.")
         if labels is None:
@@ -279,6 +191,11 @@ class ImageData(Divisible, Tabular):
         images, labels = read_arrays(Path(path), subset)
         return cls.from_arrays(images, labels, class_names=CLASS_NAMES)
 
+    @classmethod
+    def _from_listed(cls, found: Listed) -> "ImageData":
+        labels = None if found.labels is None else frozen(found.labels)
+        return cls(found.class_names, labels, found.paths, parts=found.parts)
+
     # Looking at it --------------------------------------------------------------
 
     def __len__(self) -> int:
@@ -288,10 +205,11 @@ class ImageData(Divisible, Tabular):
         return 0
 
     def __repr__(self) -> str:
-        what = f"{len(self):,} images"
+        what = count_of(len(self), "image")
         if self.labels is None:
             return f"ImageData({what}, unlabelled)"
-        return f"ImageData({what}, {len(self.class_names)} classes: {listing(self.class_names)})"
+        classes = count_of(len(self.class_names), "class", "classes")
+        return f"ImageData({what}, {classes}: {listing(self.class_names)})"
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -360,8 +278,8 @@ class ImageData(Divisible, Tabular):
         if foreign:
             raise DataError(
                 f"The data has classes that are not expected: {listing(foreign)}. "
-                f"Expected: {listing(names, 20)}. Leave them out with "
-                "from_folder(…, class_names=[…]), or train a model that knows them."
+                f"Expected: {listing(names, 20)}. Leave their photos out (in Python with "
+                "from_folder(…, class_names=[…])), or train a model that knows them."
             )
         new_labels = np.array([names.index(name) for name in self.class_names])
         return self._relabelled(new_labels[self.labels], names)
@@ -411,11 +329,24 @@ class ImageData(Divisible, Tabular):
         return self.labels
 
 
-def _held(photo: Photo) -> bytes | Pixels:
+def with_empty_classes(root: Path) -> ImageData:
+    """Lists photos by class as `from_folder` does, but a class may be without one."""
+    return ImageData._from_listed(photos_by_class(root, keep_empty=True))
+
+
+def _held(photo: Photo, number: int) -> bytes | Pixels:
     if isinstance(photo, bytes):
         return photo
     if isinstance(photo, np.ndarray):
-        return check_images(photo[None])[0]
+        if photo.ndim not in (2, 3) or (
+            photo.ndim == 3 and photo.shape[2] not in (1, 3, 4)
+        ):
+            raise DataError(
+                f"Image {number} has shape {photo.shape}, expected (H, W, 3), or (H, W) or "
+                "(H, W, 1) for gray, or (H, W, 4) for RGBA. Channels come last."
+            )
+        check_images(photo[None] if photo.ndim == 3 else photo[None, ..., None])
+        return photo
     if isinstance(photo, Image.Image):
         return read_image(photo)
     raise DataError(

@@ -12,18 +12,21 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import MaxNLocator, NullLocator, PercentFormatter
 
 from kerasresnet.decoding import read_image
-from kerasresnet.errors import DataError
+from kerasresnet.errors import DataError, count_of
 from kerasresnet.evaluation import Report
 from kerasresnet.images import ImageData
 from kerasresnet.prediction import Prediction
+from kerasresnet.rates import LearningRates
+from kerasresnet.validating import LearningCurve
 
 # Told apart by every kind of colour vision. Okabe and Ito, https://jfly.uni-koeln.de/color/
 _BLUE, _ORANGE, _GRAY = "#0072B2", "#D55E00", "#666666"
 _NUMBERS_IN_CELLS = 20
 _THUMBNAIL = (224, 224)
+_LINE = 28  # characters over a thumbnail
 
 
 class _Figure(Figure):
@@ -145,32 +148,43 @@ def plot_confusion(report: Report) -> Figure:
     axis.set(
         xlabel="called",
         ylabel="true class",
-        title=f"accuracy {report.accuracy:.1%} ({low:.1%} to {high:.1%}), {len(report):,} images",
+        title=f"accuracy {report.accuracy:.1%} ({low:.1%} to {high:.1%}), "
+        f"{count_of(len(report), 'image')}",
     )
     if size <= _NUMBERS_IN_CELLS:
-        for (row, column), count in np.ndenumerate(counts):
-            if count:
-                ink = "white" if shares[row, column] > 0.55 else "black"
-                axis.text(
-                    column, row, f"{count:,}", ha="center", va="center", color=ink
-                )
+        _write_counts(axis, counts, shares)
     bar = figure.colorbar(picture, ax=axis, shrink=0.8, label="share of the true class")
     bar.ax.yaxis.set_major_formatter(PercentFormatter(1.0))
     return figure
 
 
-def plot_predictions(predictions: Sequence[Prediction], n: int = 9) -> Figure:
+def _write_counts(axis: Any, counts: Any, shares: Any) -> None:
+    for (row, column), count in np.ndenumerate(counts):
+        if count:
+            ink = "white" if shares[row, column] > 0.55 else "black"
+            axis.text(column, row, f"{count:,}", ha="center", va="center", color=ink)
+
+
+def plot_predictions(
+    predictions: Sequence[Prediction],
+    n: int = 9,
+    *,
+    labels: Sequence[str] | None = None,
+) -> Figure:
     """Draws images with what the model says about them.
 
     Args:
         predictions: What `predict` returned.
         n: Largest number of images to draw; the first ones are.
+        labels: For each prediction the name of the image's true class, if it is known:
+            a wrong answer is titled in orange, with the true name beside it.
 
     Returns:
         A `Figure`.
 
     Raises:
-        DataError: If there is no prediction, or a photo cannot be read any more.
+        DataError: If there is no prediction, or not one for each label, or a photo
+            cannot be read any more.
 
     Example:
 
@@ -180,14 +194,31 @@ def plot_predictions(predictions: Sequence[Prediction], n: int = 9) -> Figure:
     """
     if not predictions or n < 1:
         raise DataError("There is no prediction to draw.")
-    images, titles = [], []
-    for prediction in predictions[:n]:
-        photo = (
-            Path(prediction.source) if prediction.image is None else prediction.image
+    if labels is not None and len(labels) != len(predictions):
+        raise DataError(
+            f"There are {len(predictions):,} predictions but {len(labels):,} labels."
         )
-        images.append(read_image(photo, _THUMBNAIL))
-        titles.append(f"{prediction.label}\n{prediction.probability:.0%}")
-    return _grid(images, titles)
+    shown = predictions[:n]
+    truth = [p.label for p in shown] if labels is None else list(labels[:n])
+    photos = [Path(p.source) if p.image is None else p.image for p in shown]
+    images = [read_image(photo, _THUMBNAIL) for photo in photos]
+    titles = [_answer(p, name) for p, name in zip(shown, truth, strict=True)]
+    figure = _grid(images, titles)
+    for axis, p, name in zip(figure.axes, shown, truth, strict=False):
+        if p.label != name:
+            axis.title.set_color(_ORANGE)
+    return figure
+
+
+def _answer(prediction: Prediction, label: str) -> str:
+    said, sure = prediction.label, f"{prediction.probability:.0%}"
+    if said == label:
+        return f"{said}\n{sure}"
+    line = f"{said} (true: {label})"
+    if len(line) <= _LINE:
+        return f"{line}\n{sure}"
+    rest = len(f"(true: ) {sure}")
+    return f"{said}\n(true: {_cut(label, _LINE - rest)}) {sure}"
 
 
 def _draw_metric(
@@ -236,11 +267,140 @@ def _grid(images: Sequence[Any], titles: Sequence[str]) -> Figure:
     return figure
 
 
-def _shortened(title: str, most: int = 28) -> str:
-    # A dollar sign would begin a formula; the end of a long path tells more than its
-    # beginning.
-    lines = [
-        line if len(line) <= most else "…" + line[1 - most :]
-        for line in title.split("\n")
-    ]
+def _shortened(title: str) -> str:
+    # A dollar sign would begin a formula.
+    lines = [_cut(line, _LINE) for line in title.split("\n")]
     return "\n".join(lines).replace("$", r"\$")
+
+
+def _cut(line: str, most: int) -> str:
+    # The end of a long path tells more than its beginning.
+    return line if len(line) <= most else "…" + line[1 - most :]
+
+
+def plot_learning_rate(found: LearningRates) -> Figure:
+    """Draws the loss over the rates of a search, and marks the suggestion.
+
+    The axis of the loss ends where the smoothed loss does; single batches may lie above.
+
+    Args:
+        found: What `find_learning_rate` returned.
+
+    Returns:
+        A `Figure` with one panel: learning rate (logarithmic) against training loss.
+
+    Example:
+
+    >>> train = kr.ImageData.from_folder("flower_photos")
+    >>> model = kr.build_classifier(5, weights=None, input_shape=(32, 32, 3))
+    >>> found = kr.find_learning_rate(model, train, steps=20, verbose=0)
+    >>> kr.plot_learning_rate(found).savefig("rates.png")  # before kr.fit(...)
+    """
+    figure = _Figure(figsize=(6.4, 4.0), layout="constrained")
+    axis = figure.subplots()
+    axis.plot(found.rates, found.losses, color=_BLUE, alpha=0.3, label="each batch")
+    axis.plot(found.rates, found.smoothed, color=_BLUE, linewidth=2, label="smoothed")
+    axis.set_xscale("log")
+    axis.set(
+        title=_title(found),
+        xlabel="learning rate (logarithmic)",
+        ylabel="training loss",
+    )
+    axis.set_ylim(*_loss_limits(found))
+    if not math.isnan(found.suggestion):
+        _mark_suggestion(axis, found)
+    axis.grid(alpha=0.3)
+    axis.legend()
+    return figure
+
+
+def _title(found: LearningRates) -> str:
+    if found.diverged is None:
+        return f"the loss did not run away up to {found.rates[-1]:.2g}"
+    return f"the loss ran away at {found.diverged:.2g}"
+
+
+def _loss_limits(found: LearningRates) -> tuple[float, float]:
+    losses, smoothed = np.array(found.losses), np.array(found.smoothed)
+    # In its last steps a loss that runs away would press all the rest flat.
+    calm = losses[: max(len(losses) - 5, 1)]
+    high = max(np.max(smoothed[np.isfinite(smoothed)]), np.quantile(calm, 0.9))
+    low = np.min(losses[np.isfinite(losses)])
+    margin = 0.05 * (high - low) or 0.5
+    return float(low - margin), float(high + margin)
+
+
+def _mark_suggestion(axis: Any, found: LearningRates) -> None:
+    at = found.rates.index(found.suggestion)
+    point = (found.suggestion, found.smoothed[at])
+    axis.axvline(point[0], color=_ORANGE, linestyle=":")
+    label = f"suggestion: {point[0]:.2g}"
+    axis.plot(*point, "o", color=_ORANGE, markersize=8, label=label)
+
+
+def plot_learning_curve(curve: LearningCurve) -> Figure:
+    """Draws the accuracy over the number of photos, and where it leads.
+
+    Args:
+        curve: What `learning_curve` returned.
+
+    Returns:
+        A `Figure` with one panel: photos trained on (logarithmic) against accuracy, means
+        over the folds with their 95 % intervals. Dashed, what the power law gives for more
+        photos; without it the title says that there is none.
+
+    Example:
+
+    >>> data = kr.ImageData.from_folder("flower_photos")
+    >>> model = kr.build_classifier(
+    ...     class_names=data.class_names, weights=None, input_shape=(32, 32, 3)
+    ... )
+    >>> curve = kr.learning_curve(model, data, sizes=[0.7, 1.0], k=3, verbose=0)
+    >>> kr.plot_learning_curve(curve).savefig("curve.png")
+    """
+    figure = _Figure(figsize=(6.4, 4.0), layout="constrained")
+    axis = figure.subplots()
+    low, high = np.array(curve.intervals).T
+    axis.fill_between(
+        curve.counts,
+        low,
+        high,
+        color=_BLUE,
+        alpha=0.2,
+        linewidth=0,
+        label="95 % interval",
+    )
+    axis.plot(curve.counts, curve.means, "o-", color=_BLUE, label="measured")
+    _draw_forecasts(axis, curve)
+    axis.set_xscale("log")
+    ahead = [one.images for one in curve.forecasts or ()]
+    axis.set_xticks(
+        [*curve.counts, *ahead], [f"{n:,}" for n in (*curve.counts, *ahead)]
+    )
+    axis.tick_params(axis="x", rotation=45)
+    axis.xaxis.set_minor_locator(NullLocator())
+    axis.yaxis.set_major_formatter(PercentFormatter(1.0))
+    worth = f"{curve.means[-1]:.1%} with {count_of(curve.counts[-1], 'photo')}"
+    axis.set(
+        title=worth if curve.forecasts else f"{worth}, no extrapolation",
+        xlabel="photos trained on (logarithmic)",
+        ylabel="accuracy on held-out photos",
+    )
+    axis.grid(alpha=0.3)
+    axis.legend(loc="lower right")
+    return figure
+
+
+def _draw_forecasts(axis: Any, curve: LearningCurve) -> None:
+    if curve.law is None or curve.forecasts is None:
+        return
+    photos = np.geomspace(curve.counts[0], curve.forecasts[-1].images, 100)
+    values = [curve.law.accuracy(n) for n in photos]
+    axis.plot(photos, values, "--", color=_ORANGE, label="power law, extrapolated")
+    for one in curve.forecasts:
+        low, high = one.interval
+        # The law may be flat at 100 %, with its interval on one side only.
+        reach = [[max(one.accuracy - low, 0)], [max(high - one.accuracy, 0)]]
+        axis.errorbar(
+            one.images, one.accuracy, yerr=reach, fmt="s", color=_ORANGE, capsize=4
+        )

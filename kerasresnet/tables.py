@@ -5,35 +5,19 @@ Names, paths and parts only; nothing is read of the photos.
 
 import csv
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
 from kerasresnet.arrays import check_names, frozen, numbers_of
-from kerasresnet.decoding import Pixels
-from kerasresnet.errors import DataError, listing
+from kerasresnet.errors import DataError, count_of, listing
+from kerasresnet.folders import Listed
 
 PART_COLUMN = "part"
-
-
-@dataclass(frozen=True)
-class Listed:
-    """What a table lists.
-
-    Args:
-        paths: The photo files.
-        class_names: The names that labels count in; empty without labels.
-        labels: For each photo the number of its class, or None.
-        parts: For each photo the name of its part, or None.
-    """
-
-    paths: tuple[Path, ...]
-    class_names: tuple[str, ...]
-    labels: Pixels | None
-    parts: tuple[str, ...] | None
 
 
 def read_csv(file: Path) -> dict[str, list[str]]:
@@ -42,6 +26,8 @@ def read_csv(file: Path) -> dict[str, list[str]]:
     Raises:
         DataError: If it cannot be read, has no header, or rows of other lengths.
     """
+    if not file.exists():
+        raise DataError(f"{file} does not exist. Expected a CSV file.")
     try:
         # utf-8-sig: spreadsheets put a mark before the first name.
         with file.open(encoding="utf-8-sig", newline="") as stream:
@@ -56,8 +42,8 @@ def read_csv(file: Path) -> dict[str, list[str]]:
     for number, row in enumerate(rows[1:], 2):
         if row and len(row) != len(header):
             raise DataError(
-                f"Line {number} of {file} has {len(row)} cells, but there are "
-                f"{len(header)} columns: {listing(header)}."
+                f"Line {number} of {file} has {count_of(len(row), 'cell')}, but there "
+                f"are {len(header)} columns: {listing(header)}."
             )
     return {name: [row[i] for row in body] for i, name in enumerate(header)}
 
@@ -102,26 +88,27 @@ def listed(
     if absent:
         raise DataError(
             f"{len(absent):,} of {len(paths):,} photos that {what} lists are not there: "
-            f"{listing(absent)}. Relative paths start at {root}; root=… changes that."
+            f"{listing(absent)}. Relative paths start at {root} (in Python, root=… "
+            "changes that)."
         )
     parts = None
     if PART_COLUMN in columns and PART_COLUMN not in (image_column, label_column):
         parts = tuple(_texts(columns, PART_COLUMN, what))
     if label_column is None:
-        return Listed(paths, check_names(class_names or ()), None, parts)
+        return Listed(check_names(class_names or ()), paths, None, parts)
     texts = _texts(columns, label_column, what)
     names = class_names
     if names is None and all(text.isdecimal() for text in texts):
         names = sorted(set(texts), key=int)  # not "1", "10", "2"
     labels, found = numbers_of(texts, names)
-    return Listed(paths, found, np.asarray(labels), parts)
+    return Listed(found, paths, np.asarray(labels), parts)
 
 
 def _column(columns: dict[str, list[Any]], name: str, what: str) -> list[Any]:
     if name not in columns:
         raise DataError(
-            f"{what} has no column {name!r}, but {listing(columns, 20)}. "
-            "image_column=… and label_column=… name the ones to read."
+            f"{what} has no column {name!r}, but {listing(columns, 20)}. Rename the "
+            "column (in Python, image_column=… and label_column=… name those to read)."
         )
     cells = columns[name]
     for number, cell in enumerate(cells, 1):
@@ -135,7 +122,7 @@ def _texts(columns: dict[str, list[Any]], name: str, what: str) -> list[str]:
     return [str(cell).strip() for cell in _column(columns, name, what)]
 
 
-class Tabular:
+class Tabular(ABC):
     """What `ImageData` has in common with tables: photos, their labels and their parts."""
 
     class_names: tuple[str, ...]
@@ -143,6 +130,10 @@ class Tabular:
     paths: tuple[Path, ...] | None
     parts: tuple[str, ...] | None
     times: int
+
+    @classmethod
+    @abstractmethod
+    def _from_listed(cls, found: Listed) -> Self: ...
 
     @classmethod
     def from_csv(
@@ -191,7 +182,7 @@ class Tabular:
             root=path.parent if root is None else Path(root),
             class_names=class_names,
         )
-        return cls._from_table(found)
+        return cls._from_listed(found)
 
     @classmethod
     def from_dataframe(
@@ -226,12 +217,7 @@ class Tabular:
             root=Path(root),
             class_names=class_names,
         )
-        return cls._from_table(found)
-
-    @classmethod
-    def _from_table(cls, found: Listed) -> Self:
-        labels = None if found.labels is None else frozen(found.labels)
-        return cls(found.class_names, labels, found.paths, parts=found.parts)  # type: ignore[call-arg]
+        return cls._from_listed(found)
 
     @classmethod
     def combine(cls, **parts: Self) -> Self:

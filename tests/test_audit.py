@@ -38,11 +38,11 @@ def test_each_bad_photo_is_listed_with_its_reason_in_order(tmp_path):
 
 
 def test_photos_under_32_px_on_either_side_are_small_but_readable(tmp_path):
-    (tmp_path / "daisy").mkdir()
-    for width, height in ((31, 90), (90, 31), (32, 32)):
-        photo = Image.new("RGB", (width, height))
-        photo.save(tmp_path / "daisy" / f"{width}x{height}.png")
-    audit = kr.ImageData.from_folder(tmp_path).check()
+    paths = [tmp_path / name for name in ("31x90.png", "90x31.png", "32x32.png")]
+    for path in paths:
+        size = [int(side) for side in path.stem.split("x")]
+        Image.new("RGB", size).save(path)
+    audit = kr.ImageData.from_paths(paths).check()
     assert audit.ok
     assert [path[-9:] for path in audit.small] == ["31x90.png", "90x31.png"]
     assert "2 images have a side under 32 px" in str(audit)
@@ -65,13 +65,13 @@ def test_a_long_summary_stays_short():
     counts = {f"class{i}": i for i in range(100)}
     unreadable = tuple((f"{i}.jpg", f"{i}.jpg is bad") for i in range(50))
     text = str(Audit(counts, unreadable, tuple("abcdefgh")))
-    assert len(text.splitlines()) == 1 + 20 + 1 + 1 + 1 + 10 + 1 + 1
+    assert len(text.splitlines()) == 1 + 20 + 1 + 1 + 1 + 10 + 1 + 1 + 2
     assert "The largest class has 99 times as many images as the smallest." in text
     assert "and 80 more classes" in text
     assert "class99" in text
     assert "class79" not in text
     assert "and 40 more" in text
-    assert text.endswith("a, b, c, d, e and 3 more")
+    assert "a, b, c, d, e and 3 more\nTraining would stop:\n" in text
 
 
 def test_nothing_is_found_in_nothing():
@@ -163,6 +163,8 @@ def test_photos_of_little_use_are_listed(folder):
     Image.new("RGB", (40, 40), "navy").save(folder / "cat" / "plain.png")
     picture(51).convert("L").save(folder / "cat" / "gray.png")
     picture(52).save(folder / "cat" / "really a jpeg.png", "JPEG")
+    picture(53).save(folder / "cat" / "no suffix", "PNG")
+    picture(54).save(folder / "cat" / "no format.2019", "PNG")
     audit = check(folder)
     for found, name in (
         (audit.extreme, "long.png"),
@@ -188,7 +190,55 @@ def test_an_empty_class_stops_training(folder):
     data = kr.ImageData.from_folder(folder).with_class_names(["cat", "cow", "dog"])
     audit = data.check()
     assert audit.empty_classes == ("cow",)
+    assert audit.obstacles == ("Without an image: cow",)
     assert not audit.ok
+
+
+# Whether training could start ----------------------------------------------------------------
+
+
+def test_training_needs_two_classes_with_two_images_each(pixels):
+    def audit_of(*labels):
+        return kr.ImageData.from_arrays(pixels[0][: len(labels)], labels).check()
+
+    single = "1 class: a classifier needs at least two"
+    few = "Too few images to be in training and validation: "
+    assert audit_of("cat", "cat", "cat").obstacles == (single,)
+    assert audit_of("cat").obstacles == (single, f"{few}cat (1)")
+    assert audit_of("cat", "dog", "cat").obstacles == (f"{few}dog (1)",)
+    assert audit_of("cat", "dog", "dog", "cat").ok
+    text = str(audit_of("cat"))
+    assert text.startswith("1 image in 1 class\n")
+    assert text.endswith(f"Training would stop:\n  {single}\n  {few}cat (1)")
+
+
+def test_what_cannot_be_divided_is_what_cannot_be_trained(pixels):
+    for labels in ("aab", "aabb", "abbcc", "aabbcc"):
+        data = kr.ImageData.from_arrays(pixels[0][: len(labels)], list(labels))
+        try:
+            data.split(0.5)
+        except kr.DataError:
+            assert not data.check().ok
+        else:
+            assert data.check().ok
+
+
+def test_images_without_labels_and_parts_may_have_few_of_each_class(pixels):
+    data = kr.ImageData.from_arrays(pixels[0], pixels[1])
+    _, held_out = data.split(0.4)
+    assert 1 in held_out.counts().values()
+    assert held_out.check().ok
+    assert kr.ImageData.from_arrays(pixels[0][:1]).check().ok
+
+
+def test_a_class_that_is_only_in_other_parts_cannot_be_trained(folder):
+    train, held_out = kr.ImageData.from_folder(folder).split(0.3)
+    dogs = [path for path in train.paths if path.parent.name == "dog"]
+    both = kr.ImageData.combine(train=train.without(dogs), validation=held_out)
+    audit = both.check()
+    assert audit.untrained == ("dog",)
+    assert audit.obstacles == ("Without an image in the part 'train': dog",)
+    assert kr.ImageData.combine(train=train, validation=held_out).check().ok
 
 
 def test_the_table_has_a_row_for_each_finding(folder):

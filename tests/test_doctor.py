@@ -1,3 +1,5 @@
+import os
+
 import pytest
 import tensorflow as tf
 
@@ -103,3 +105,26 @@ def test_the_feature_cache_and_its_limit_are_told(monkeypatch, tmp_path):
     monkeypatch.setenv("KERASRESNET_CACHE", str(tmp_path))
     monkeypatch.setenv("KERASRESNET_CACHE_LIMIT", "1.5")
     assert doctor.examine()["feature cache"] == f"{tmp_path}, 1.5 GB at most"
+
+
+def test_a_limit_that_is_no_number_is_a_finding(monkeypatch, tmp_path):
+    monkeypatch.setenv("KERASRESNET_CACHE", str(tmp_path))
+    monkeypatch.setenv("KERASRESNET_CACHE_LIMIT", "much")
+    found = doctor.examine()["feature cache"]
+    assert found.startswith(f"{tmp_path}; KERASRESNET_CACHE_LIMIT must be a number")
+
+
+def test_a_cache_folder_that_cannot_be_written_is_a_finding(monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    for root in (tmp_path / "file", tmp_path / "file" / "deeper"):
+        monkeypatch.setenv("KERASRESNET_CACHE", str(root))
+        found = doctor.examine()["feature cache"]
+        assert f"{tmp_path / 'file'} is a file" in found
+    monkeypatch.setenv("KERASRESNET_CACHE", str(tmp_path / "new" / "deeper"))
+    assert "cannot" not in doctor.examine()["feature cache"]
+    allowed = os.access
+    monkeypatch.setattr(
+        os, "access", lambda path, mode: mode == os.F_OK and allowed(path, mode)
+    )
+    assert f"{tmp_path} is closed to you" in doctor.examine()["feature cache"]
+    assert not (tmp_path / "new").exists()

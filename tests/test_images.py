@@ -12,6 +12,7 @@ import kerasresnet as kr
 from kerasresnet.decoding import read_image
 from kerasresnet.division import readable
 from kerasresnet.folders import photos_below
+from kerasresnet.images import with_empty_classes
 
 
 def draw(path, size=(8, 8), **settings):
@@ -73,7 +74,7 @@ def test_nested_folders_and_other_files_are_left_out_and_reported(tmp_path, capl
     (tmp_path / "a" / "notes.txt").touch()
     with caplog.at_level(logging.WARNING, "kerasresnet"):
         assert len(kr.ImageData.from_folder(tmp_path)) == 1
-    assert "left out 1 files of other kinds: notes.txt" in caplog.text
+    assert "left out 1 file of another kind: notes.txt" in caplog.text
     assert "left out nested folders: deeper" in caplog.text
 
 
@@ -94,10 +95,10 @@ def test_a_missing_folder_and_a_file_are_refused(tmp_path):
 
 
 def test_a_folder_without_class_folders_is_refused(tmp_path):
-    with pytest.raises(kr.DataError, match="has no sub-folder, but nothing to read"):
+    with pytest.raises(kr.DataError, match=r"has no sub-folder, and no image\. Put"):
         kr.ImageData.from_folder(tmp_path)
     draw(tmp_path / "a.JPG")
-    with pytest.raises(kr.DataError, match="but 1 images directly in it"):
+    with pytest.raises(kr.DataError, match="but 1 image directly in it"):
         kr.ImageData.from_folder(tmp_path)
 
 
@@ -108,6 +109,26 @@ def test_a_class_without_photos_is_refused(tmp_path):
     draw(tmp_path / "a" / "deeper" / "1.png")
     with pytest.raises(kr.DataError, match="sub-folders are not read: deeper"):
         kr.ImageData.from_folder(tmp_path)
+
+
+def test_a_class_without_photos_is_kept_if_that_is_wanted(tmp_path):
+    for part in ("train", "val"):
+        for name in ("a", "b"):
+            draw(tmp_path / part / name / "1.png")
+    (tmp_path / "val" / "c").mkdir()
+    for folder, counts in (
+        (tmp_path / "val", {"a": 1, "b": 1, "c": 0}),
+        (tmp_path, {"a": 2, "b": 2, "c": 0}),
+    ):
+        data = with_empty_classes(folder)
+        assert data.counts() == counts
+        assert data.check().empty_classes == ("c",)
+        with pytest.raises(kr.DataError, match=r"Class 'c' in .* has no image"):
+            kr.ImageData.from_folder(folder)
+    draw(tmp_path / "val" / "c" / "1.png")
+    whole, same = with_empty_classes(tmp_path), kr.ImageData.from_folder(tmp_path)
+    assert (whole.paths, whole.parts) == (same.paths, same.parts)
+    np.testing.assert_array_equal(whole.labels, same.labels)
 
 
 def test_a_class_name_without_a_folder_is_refused(flower_folder):
@@ -133,7 +154,7 @@ def test_a_photo_is_known_by_its_first_bytes_if_its_name_does_not_tell(
     (tmp_path / "a" / "3.txt").write_text("notes", "utf-8")
     data = kr.ImageData.from_folder(tmp_path)
     assert [path.name for path in data.paths] == ["1.png", "2"]
-    assert "left out 1 files of other kinds: 3.txt" in caplog.text
+    assert "left out 1 file of another kind: 3.txt" in caplog.text
     assert photos_below(tmp_path) == list(data.paths)
 
 
@@ -197,6 +218,11 @@ def test_names_of_parts_may_be_classes(tmp_path):
     assert kr.ImageData.from_folder(tmp_path / "two").class_names == ("test", "train")
 
 
+def test_a_class_that_no_part_has_is_refused(divided):
+    with pytest.raises(kr.DataError, match=r"There is no folder .* class 'unicorn'"):
+        kr.ImageData.from_folder(divided, class_names=["dog", "unicorn"])
+
+
 def test_two_folders_for_one_part_are_refused(divided):
     draw(divided / "valid" / "cat" / "1.png")
     with pytest.raises(kr.DataError, match="both stand for the part 'validation'"):
@@ -241,6 +267,20 @@ def test_what_is_no_image_is_refused(photo):
         kr.ImageData.from_images([photo])
     with pytest.raises(kr.DataError, match="There is no image"):
         kr.ImageData.from_images([])
+
+
+@pytest.mark.parametrize("shape", [(5,), (2, 5, 5, 3), (5, 5, 2), (3, 5, 8)])
+def test_an_array_of_another_shape_is_refused_with_its_number_and_shape(shape):
+    images = [np.zeros((4, 4, 3), "uint8"), np.zeros(shape, "uint8")]
+    with pytest.raises(kr.DataError) as refused:
+        kr.ImageData.from_images(images)
+    assert f"Image 1 has shape {shape}, expected (H, W, 3)" in str(refused.value)
+
+
+@pytest.mark.parametrize("shape", [(5, 6), (5, 3), (5, 6, 1), (5, 6, 3), (5, 6, 4)])
+def test_gray_and_rgba_arrays_are_kept_as_they_are(shape):
+    image = np.full(shape, 9, "uint8")
+    np.testing.assert_array_equal(kr.ImageData.from_images([image]).photo(0), image)
 
 
 # Images that cannot be read ------------------------------------------------------------------
@@ -322,6 +362,8 @@ def test_each_image_has_a_source(flowers, numbered):
 def test_the_value_prints_what_it_holds(flowers, numbered):
     assert repr(numbered) == "ImageData(100 images, 3 classes: a, b, c)"
     assert repr(flowers).startswith("ImageData(30 images, 5 classes: daisy, ")
+    one = kr.ImageData.from_arrays(np.zeros((1, 8, 8, 3), "uint8"), [0])
+    assert repr(one) == "ImageData(1 image, 1 class: 0)"
 
 
 # with_class_names ------------------------------------------------------------------------
