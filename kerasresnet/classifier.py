@@ -1,26 +1,20 @@
 """The classifier: a `keras.Model` that knows its class names and preprocesses inside."""
 
-import json
 import weakref
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any, Literal, TypeAlias
 
 import keras
 
 from kerasresnet.arrays import check_names
 from kerasresnet.backbones import (
     POOLINGS,
-    check_backbone,
     feature_map,
     stage_end,
     stage_of,
 )
-from kerasresnet.errors import ArtifactError
 from kerasresnet.freezing import apply_plan, plan, set_trainable
 
 # Imported to be registered: compiled models are saved with them.
@@ -285,92 +279,9 @@ def build_classifier(  # noqa: PLR0913 - the public contract
         named=class_names is not None,
     )
     if path is not None:
-        assign_weights(_backbone_layers(model), path)
+        assign_weights(backbone_layers(model), path)
     set_trainable(model, None)
     return model
-
-
-def imagenet_classifier(
-    *, backbone: str = "resnet50", weights: str | Path | None = "imagenet"
-) -> Classifier:
-    """Builds the full 1000-class ImageNet network, with its class names.
-
-    Args:
-        backbone: Name of the network.
-        weights: `"imagenet"` (103 MB, through Keras's cache), the path of a file with
-            the 1000-class head, or None for random weights.
-
-    Returns:
-        A `Classifier` for 224 px photos. Two names that ImageNet gives to two classes
-        each are told apart by their WordNet id: `"crane (n02012849)"`.
-
-    Raises:
-        WeightsError: If the weights are absent or do not fit.
-
-    Example:
-
-    >>> model = kr.imagenet_classifier(weights=None)
-    >>> model.class_names[:3]
-    ('tench', 'goldfish', 'great_white_shark')
-    """
-    check_backbone(backbone)
-    path = locate_weights(weights, backbone=backbone, include_top=True)
-    model = Classifier(imagenet_names(), backbone=backbone)
-    if path is not None:
-        layers = [*_backbone_layers(model), model.get_layer("predictions")]
-        assign_weights(layers, path)
-    set_trainable(model, None)
-    return model
-
-
-def imagenet_names() -> tuple[str, ...]:
-    """Returns the 1000 ImageNet class names, in the order of the outputs."""
-    table = (
-        resources.files("kerasresnet")
-        .joinpath("imagenet_classes.tsv")
-        .read_text("utf-8")
-    )
-    rows = [line.split("\t") for line in table.splitlines()]
-    names = [name for _, _, name in rows]
-    return tuple(
-        f"{name} ({wordnet_id})" if names.count(name) > 1 else name
-        for _, wordnet_id, name in rows
-    )
-
-
-def load(path: str | Path) -> Classifier:
-    """Loads a saved classifier, with its class names, flags and optimizer.
-
-    Args:
-        path: A `.keras` file that `model.save` or `ModelCheckpoint` wrote.
-
-    Returns:
-        A `Classifier` with the same outputs, bit for bit.
-
-    Raises:
-        ArtifactError: If the file is absent, damaged, or not a classifier of this library.
-
-    Example:
-
-    >>> model = kr.build_classifier(class_names=["cat", "dog"], weights=None)
-    >>> model.save("pets.keras")
-    >>> kr.load("pets.keras").class_names
-    ('cat', 'dog')
-    """
-    file = Path(path)
-    _check_artifact(file)
-    try:
-        return cast("Classifier", keras.saving.load_model(file))
-    except Exception as error:  # Keras raises many kinds for a damaged file
-        if "Could not locate" in str(error):
-            raise ArtifactError(
-                f"{file} was compiled with a loss or metric that this process does not know. "
-                "Decorate it with @keras.saving.register_keras_serializable() and import it "
-                f"first. Keras says: {str(error).partition(' Make sure')[0]}"
-            ) from error
-        raise ArtifactError(
-            f"{file} is damaged and cannot be loaded: {error}"
-        ) from error
 
 
 def check_classifier(model: object) -> Classifier:
@@ -381,6 +292,13 @@ def check_classifier(model: object) -> Classifier:
             f"{type(model).__name__}."
         )
     return model
+
+
+def is_fresh(model: Classifier) -> bool:
+    """Returns whether a model has not been trained since it was compiled."""
+    if not model.compiled or not model.optimizer.built:
+        return True
+    return int(model.optimizer.iterations) == 0
 
 
 def _is_for_twin(inputs: Any) -> bool:
@@ -414,7 +332,8 @@ def _head(
     return dense(values)
 
 
-def _backbone_layers(model: Classifier) -> list[Any]:
+def backbone_layers(model: Classifier) -> list[Any]:
+    """Returns the layers that a weights file without a head holds, in its order."""
     # Its depth order is that of keras.applications, which files stored by position need.
     trunk = keras.Model(model.input, stage_end(model, "conv5").output)
     return [layer for layer in trunk.layers if stage_of(layer.name)]
@@ -429,33 +348,3 @@ def _dtype_policy(policy: Any) -> Iterator[None]:
         yield
     finally:
         keras.config.set_dtype_policy(before)
-
-
-def _check_artifact(file: Path) -> None:
-    if file.is_dir():
-        inside = (
-            " Pass the model.keras in it." if (file / "model.keras").is_file() else ""
-        )
-        raise ArtifactError(f"{file} is a folder, expected a .keras file.{inside}")
-    if not file.is_file():
-        raise ArtifactError(f"There is no file {file}.")
-    try:
-        with zipfile.ZipFile(file) as archive:
-            name = json.loads(archive.read("config.json"))["registered_name"]
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        KeyError,
-        TypeError,
-        ValueError,
-        OSError,
-    ) as error:
-        raise ArtifactError(
-            f"{file} is not a .keras file, or it is truncated: {error}."
-        ) from error
-    if name != "kerasresnet>Classifier":
-        raise ArtifactError(
-            f"{file} is a Keras model, but not a kerasresnet classifier. "
-            "keras.saving.load_model reads it; if it is a ResNet50, "
-            "build_classifier(weights=path) takes over its weights."
-        )

@@ -13,7 +13,13 @@ from kerasresnet.datasets import checked_dataset, data_errors, is_dataset
 from kerasresnet.decoding import Pixels
 from kerasresnet.division import OnError, readable
 from kerasresnet.errors import DataError
-from kerasresnet.pipeline import Data, as_image_data
+from kerasresnet.inputs import (
+    Data,
+    as_image_data,
+    check_skipping,
+    integer_labels,
+)
+from kerasresnet.intervals import wilson_interval
 from kerasresnet.prediction import probabilities
 
 _MOST_IN_MATRIX = 12
@@ -265,6 +271,7 @@ def evaluate(
     (30, np.int64(30))
     """
     check_classifier(model)
+    check_skipping(data, on_error)
     if is_dataset(data):
         labels, scores = _score_dataset(model, data)
         sources = tuple(f"image {i}" for i in range(len(labels)))
@@ -275,25 +282,6 @@ def evaluate(
     return Report(images.class_names, np.asarray(images.labels), scores, images.sources)
 
 
-def wilson_interval(hits: int, total: int, z: float = 1.959964) -> tuple[float, float]:
-    """Returns the score interval of a proportion (Wilson 1927, JASA 22:209-212).
-
-    Args:
-        hits: Number of successes.
-        total: Number of trials, at least 1.
-        z: Normal quantile; the default gives 95 %.
-
-    Returns:
-        A tuple `(low, high)`, both in 0..1.
-    """
-    share = hits / total
-    centre = share + z**2 / (2 * total)
-    spread = z * np.sqrt(share * (1 - share) / total + z**2 / (4 * total**2))
-    scale = 1 + z**2 / total
-    low, high = (centre - spread) / scale, (centre + spread) / scale
-    return max(0.0, float(low)), min(1.0, float(high))
-
-
 def _score_dataset(model: Classifier, data: Data) -> tuple[Pixels, Pixels]:
     # Labels and scores come from one pass, so a shuffled dataset is scored right too.
     batches = checked_dataset(data, model.class_names, model.named, model.image_size)
@@ -302,14 +290,8 @@ def _score_dataset(model: Classifier, data: Data) -> tuple[Pixels, Pixels]:
     with data_errors():
         for images, batch_labels, *_ in batches:
             scores.append(model.predict_on_batch(images))
-            labels.append(_integers(np.asarray(batch_labels)))
+            labels.append(integer_labels(np.asarray(batch_labels)))
     return np.concatenate(labels), np.concatenate(scores)
-
-
-def _integers(labels: Pixels) -> Pixels:
-    if labels.ndim == 2 and labels.shape[1] > 1:
-        return labels.argmax(axis=1)
-    return labels.reshape(-1).astype("int64")
 
 
 def _share(part: float, whole: float) -> float:

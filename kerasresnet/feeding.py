@@ -14,7 +14,9 @@ from kerasresnet.datasets import is_dataset
 from kerasresnet.errors import NoRoomError
 from kerasresnet.extraction import Extraction, Verbosity
 from kerasresnet.pipeline import (
+    BEGINNING,
     PixelCache,
+    Start,
     check_order,
     evaluation_batches,
     feature_batches,
@@ -90,31 +92,22 @@ class Feed:
                 verbose=settings.verbose,
             )
 
-    def batches(self, train: Any, validation: Any) -> tuple[Any, Any]:
-        """Returns the batches to train on, and those to score or None.
+    def training(self, data: Any, start: Start = BEGINNING) -> Any:
+        """Returns the batches to train on.
 
         Args:
-            train: Checked `ImageData` or `tf.data.Dataset`.
-            validation: The same, or None.
+            data: Checked `ImageData` or `tf.data.Dataset`.
+            start: Where in the order of a run they begin. A `Dataset` always begins
+                where it does.
         """
-        batches = self._training(train)
-        return batches, None if validation is None else self._evaluation(validation)
-
-    def twin(self) -> Twin:
-        """Returns what computes these batches; the model's flags must be set by now."""
-        return Twin(self._model, self._trunk, self._precision)
-
-    def _training(self, data: Any) -> Any:
-        settings = self._settings
         if is_dataset(data):
-            return self._of_dataset(data, training=True)
+            return self._of_dataset(data, start)
+        settings = self._settings
         views = settings.augmentation
         if views is None or views.views:
             rows = self._kept(lambda kept: kept.of_images(data, views))
             if rows is not None:
-                return self._batches(
-                    rows, data.labels, training=True, sampling=settings.sampling
-                )
+                return self._shuffled(rows, data.labels, settings.batch_size, start)
         batches = training_batches(
             data,
             image_size=self._model.image_size,
@@ -123,10 +116,16 @@ class Feed:
             cache=self._pixel_cache(),
             seed=settings.seed,
             sampling=settings.sampling,
+            start=start,
         )
         return self._images(batches)
 
-    def _evaluation(self, data: Any) -> Any:
+    def evaluation(self, data: Any) -> Any:
+        """Returns the batches to score.
+
+        Args:
+            data: Checked `ImageData` or `tf.data.Dataset`.
+        """
         if is_dataset(data):
             return self._of_dataset(data)
         # In the form of the labels that are trained on: Keras chooses a metric by that.
@@ -134,7 +133,9 @@ class Feed:
         classes = len(data.class_names) if mixed else None
         rows = self._kept(lambda kept: kept.of_images(data))
         if rows is not None:
-            return self._batches(rows, data.labels, classes=classes)
+            return feature_batches(
+                rows, data.labels, batch_size=self._settings.batch_size, classes=classes
+            )
         batches = evaluation_batches(
             data,
             image_size=self._model.image_size,
@@ -143,6 +144,10 @@ class Feed:
             classes=classes,
         )
         return self._images(batches)
+
+    def twin(self) -> Twin:
+        """Returns what computes these batches; the model's flags must be set by now."""
+        return Twin(self._model, self._trunk, self._precision)
 
     def _kept(self, find: Callable[[Extraction], FeatureRows]) -> FeatureRows | None:
         """Features that can be kept, or None if they are computed in every epoch."""
@@ -156,7 +161,7 @@ class Feed:
             _log.warning("%s They are computed in every epoch.", error)
             return None
 
-    def _of_dataset(self, dataset: Any, *, training: bool = False) -> Any:
+    def _of_dataset(self, dataset: Any, start: Start | None = None) -> Any:
         if self._extraction is None or self._settings.cache == "auto":
             if self._extraction is not None:
                 _log.info(
@@ -165,26 +170,21 @@ class Feed:
                 )
             return self._images(dataset)
         rows, labels, size = self._extraction.of_dataset(dataset, labelled=True)
-        return self._batches(rows, labels, training=training, batch_size=size)
+        if start is None:
+            return feature_batches(rows, labels, batch_size=size)
+        return self._shuffled(rows, labels, size, start)
 
-    def _batches(
-        self,
-        rows: Any,
-        labels: Any,
-        *,
-        training: bool = False,
-        batch_size: int | None = None,
-        classes: int | None = None,
-        sampling: Sampling | None = None,
+    def _shuffled(
+        self, rows: FeatureRows, labels: Any, batch_size: int, start: Start
     ) -> Any:
         return feature_batches(
             rows,
             labels,
-            batch_size=batch_size or self._settings.batch_size,
-            training=training,
-            classes=classes,
+            batch_size=batch_size,
+            training=True,
+            sampling=self._settings.sampling,
             seed=self._settings.seed,
-            sampling=sampling,
+            start=start,
         )
 
     def _images(self, batches: Any) -> Any:

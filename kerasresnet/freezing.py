@@ -73,12 +73,14 @@ def as_if_trained_from(
         model: A model with ResNet stage names.
         from_stage: As in `set_trainable`.
     """
-    before = plan(model)
+    before, whole = plan(model), model.trainable
     apply_plan(model, _plan_from(model, from_stage))
     try:
         yield
     finally:
         apply_plan(model, before)
+        if not whole:
+            model.trainable = False
 
 
 def frozen_until(model: keras.Model) -> Stage | None:
@@ -133,6 +135,7 @@ def compile_settings(
     """
     config = model.get_compile_config()
     if learning_rate is not None:
+        config["optimizer"] = _single(config["optimizer"])
         config["optimizer"]["config"]["learning_rate"] = learning_rate
     try:
         settings = keras.saving.deserialize_keras_object(config)
@@ -153,6 +156,12 @@ def recompile(model: keras.Model, *, learning_rate: float | None = None) -> None
         learning_rate: The optimizer's new rate. Defaults to the one it has.
     """
     model.compile(**compile_settings(model, learning_rate=learning_rate))
+
+
+def _single(optimizer: dict[str, Any]) -> dict[str, Any]:
+    """The optimizer of the head, if each stage has one of its own."""
+    rates = optimizer["config"].get("optimizer_map")
+    return optimizer if rates is None else rates["config"]["default_optimizer"]
 
 
 def _plan_from(model: keras.Model, from_stage: TrainableStage | None) -> list[str]:

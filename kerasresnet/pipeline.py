@@ -5,10 +5,9 @@ Evaluation keeps the order of the images and the last, smaller batch.
 """
 
 import itertools
-import logging
 import weakref
 from numbers import Integral
-from typing import Any, Literal, Protocol, TypeAlias, cast
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, cast
 
 import numpy as np
 import tensorflow as tf
@@ -24,14 +23,34 @@ from kerasresnet.augmentation import (
 from kerasresnet.balance import Sampling, balanced_rows, check_balance
 from kerasresnet.decoding import Pixels
 from kerasresnet.division import OnError, readable
-from kerasresnet.errors import DataError, listing
 from kerasresnet.images import ImageData
 from kerasresnet.pixels import PixelStore, check_batch_size
 
 PixelCache: TypeAlias = Literal["auto", "memory", False]
-Data: TypeAlias = Any  # ImageData, a tf.data.Dataset, or a pair of arrays
 
-_log = logging.getLogger(__name__)
+
+class Start(NamedTuple):
+    """Where in the order of a run its batches begin.
+
+    Args:
+        epoch: Number of the first epoch.
+        batch: Number of the first batch in it; unless that is 0, the batches are those
+            of the rest of one epoch.
+    """
+
+    epoch: int = 0
+    batch: int = 0
+
+
+BEGINNING = Start()
+
+
+class _Order(NamedTuple):
+    batch_size: int
+    training: bool = False
+    sampling: Sampling | None = None
+    seed: int = 0
+    start: Start = BEGINNING
 
 
 class Rows(Protocol):
@@ -126,42 +145,11 @@ def make_dataset(  # noqa: PLR0913 - the public contract
     pixels = PixelStore(data, image_size, cache)
     return _batches(
         pixels,
+        _Order(batch_size, training, sampling, seed),
         labels=data.labels,
-        training=training,
-        sampling=sampling,
-        batch_size=batch_size,
         augmentation=augmentation,
         classes=len(data.class_names) if mixes(augmentation) else None,
-        seed=seed,
     )
-
-
-def training_images(
-    data: Data, class_names: tuple[str, ...], *, named: bool = True
-) -> ImageData:
-    """Returns labelled `ImageData` that a model can be trained on.
-
-    Args:
-        data: `ImageData`, or a pair of arrays.
-        class_names: The model's classes; labels are counted in their order.
-        named: Whether these are names, not just numbers.
-
-    Raises:
-        DataError: If the data does not fit the model, or lacks one of its classes.
-    """
-    images = as_image_data(data, class_names, named=named)
-    absent = [name for name, count in images.counts().items() if not count]
-    if len(absent) == len(images.class_names) - 1:
-        raise DataError(
-            f"All {len(images):,} training images are of one class; a classifier needs "
-            "images of at least two."
-        )
-    if absent and images.paths is not None:
-        raise DataError(
-            f"The training data has no image of {listing(absent)}, which the model is to tell. "
-            "Add photos, or build the model with class_names=data.class_names."
-        )
-    return images
 
 
 def training_batches(
@@ -173,19 +161,21 @@ def training_batches(
     cache: PixelCache,
     seed: int,
     sampling: Sampling | None = None,
+    start: Start = BEGINNING,
 ) -> Any:
     """Makes the shuffled batches for a model.
 
     Every photo is read before the first batch, also if none is kept.
 
     Args:
-        images: What `training_images` returned.
+        images: What `inputs.training_images` returned.
         image_size: The model's.
         batch_size: Images in a batch.
         augmentation: Random views.
         cache: As in `make_dataset`.
         seed: As in `make_dataset`.
         sampling: As in `make_dataset`.
+        start: Where in the order of a run they begin.
 
     Returns:
         A `tf.data.Dataset` of `(images, labels)`.
@@ -199,13 +189,10 @@ def training_batches(
     pixels.fill()
     return _batches(
         pixels,
+        _Order(batch_size, training=True, sampling=sampling, seed=seed, start=start),
         labels=images.labels,
-        training=True,
-        sampling=sampling,
-        batch_size=batch_size,
         augmentation=augmentation,
         classes=len(images.class_names) if mixes(augmentation) else None,
-        seed=seed,
     )
 
 
@@ -237,51 +224,7 @@ def evaluation_batches(
     pixels = PixelStore(images, image_size, cache)
     if cache is not False:
         pixels.fill()
-    return _batches(
-        pixels, labels=images.labels, batch_size=batch_size, classes=classes
-    )
-
-
-def as_image_data(
-    data: Data, class_names: tuple[str, ...], *, named: bool = True
-) -> ImageData:
-    """Returns labelled `ImageData` whose labels count in the order of `class_names`.
-
-    Args:
-        data: `ImageData`, or a pair `(images, labels)` of arrays.
-        class_names: The model's classes.
-        named: Whether these are names. If not, named data keeps its own.
-
-    Returns:
-        An `ImageData`.
-
-    Raises:
-        DataError: If there is no image, no label, or a class the model does not have.
-    """
-    if isinstance(data, tuple | list) and len(data) == 2:
-        data = ImageData.from_arrays(*data, class_names=class_names if named else None)
-    if not isinstance(data, ImageData):
-        raise DataError(
-            f"Expected ImageData, a tf.data.Dataset, or a pair (images, labels), received "
-            f"{type(data).__name__}. ImageData.from_folder(path) reads a folder."
-        )
-    if data.labels is None:
-        raise DataError("These images have no labels. Pass labels, or class folders.")
-    if data.named and named:
-        return data.with_class_names(class_names)
-    if data.named and len(data.class_names) == len(class_names):
-        _log.warning(
-            "The model has no class names: its outputs are taken in the data's order, %s.",
-            listing(data.class_names),
-        )
-        return data
-    if data.named or len(data.class_names) > len(class_names):
-        raise DataError(
-            f"The data has {len(data.class_names)} classes ({listing(data.class_names)}), but "
-            f"the model has {len(class_names)} outputs. Build it with "
-            "build_classifier(class_names=data.class_names)."
-        )
-    return data.with_class_names(class_names)
+    return _batches(pixels, _Order(batch_size), labels=images.labels, classes=classes)
 
 
 def check_order(
@@ -303,6 +246,7 @@ def feature_batches(
     classes: int | None = None,
     sampling: Sampling | None = None,
     seed: int = 0,
+    start: Start = BEGINNING,
 ) -> Any:
     """Makes batches of features in the order in which `make_dataset` gives images.
 
@@ -314,6 +258,7 @@ def feature_batches(
         classes: As in `evaluation_batches`.
         sampling: As in `make_dataset`.
         seed: Decides order and views.
+        start: Where in the order of a run they begin.
 
     Returns:
         A `tf.data.Dataset` of `({"features": …}, labels)`.
@@ -322,16 +267,8 @@ def feature_batches(
         ValueError: If `batch_size` or `seed` is out of range.
     """
     check_order(batch_size, seed=seed)
-    dataset = _batches(
-        rows,
-        labels=labels,
-        batch_size=batch_size,
-        training=training,
-        classes=classes,
-        sampling=sampling,
-        seed=seed,
-    )
-    return _keyed(dataset, "features")
+    order = _Order(batch_size, training, sampling, seed, start)
+    return _keyed(_batches(rows, order, labels=labels, classes=classes), "features")
 
 
 def keyed_images(dataset: Any) -> Any:
@@ -347,21 +284,16 @@ def _keyed(dataset: Any, key: str) -> Any:
 
 def _batches(
     store: Rows,
+    order: _Order,
     *,
     labels: Any,
-    batch_size: int,
-    training: bool = False,
     augmentation: Augmentation | None = None,
     classes: int | None = None,
-    sampling: Sampling | None = None,
-    seed: int = 0,
 ) -> Any:
     shape = (None, *store.shape)
     read, dtypes = _reader(store, augmentation)
-
-    kinds = labels if sampling else None
-    rows = _rows(len(store), seed=seed, shuffled=training, balanced=kinds)
-    dataset = rows.batch(batch_size)
+    rows = _rows(len(store), order, labels if order.sampling else None)
+    dataset = rows.batch(order.batch_size)
 
     @tf.autograph.experimental.do_not_convert
     def load(indices: Any, seeds: Any) -> Any:
@@ -423,9 +355,7 @@ def _options() -> Any:
     return options
 
 
-def _rows(
-    count: int, *, seed: int, shuffled: bool, balanced: Pixels | None = None
-) -> Any:
+def _rows(count: int, order: _Order, balanced: Pixels | None) -> Any:
     """Row numbers, each with a seed for its view; drawn anew in each epoch.
 
     With labels for `balanced`, the classes in equal numbers.
@@ -433,21 +363,22 @@ def _rows(
     By NumPy, because TensorFlow mixes the global seed into its own shuffle. Drawn before
     the parallel part, so that views do not depend on timing.
     """
-    epochs = itertools.count()
+    epochs = itertools.count(order.start.epoch)
+    skipped = order.start.batch * order.batch_size
 
     def draw() -> tuple[Pixels, Pixels]:
-        rng = np.random.default_rng((seed, next(epochs)))
+        rng = np.random.default_rng((order.seed, next(epochs)))
         if balanced is not None:
             rows = balanced_rows(balanced, rng)
         else:
-            rows = rng.permutation(count) if shuffled else np.arange(count)
-        return rows, rng.integers(2**31, size=count)
+            rows = rng.permutation(count) if order.training else np.arange(count)
+        return rows[skipped:], rng.integers(2**31, size=count)[skipped:]
 
     @tf.autograph.experimental.do_not_convert
     def epoch(_: Any) -> Any:
         drawn = tf.numpy_function(draw, [], [tf.int64, tf.int64])
-        drawn = [tf.ensure_shape(column, [count]) for column in drawn]
+        drawn = [tf.ensure_shape(column, [count - skipped]) for column in drawn]
         return tf.data.Dataset.from_tensor_slices(tuple(drawn))
 
     rows = tf.data.Dataset.range(1).flat_map(epoch)
-    return rows.apply(tf.data.experimental.assert_cardinality(count))
+    return rows.apply(tf.data.experimental.assert_cardinality(count - skipped))

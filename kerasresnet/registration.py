@@ -14,7 +14,11 @@ from types import ModuleType
 from typing import Any, cast
 
 _PREFIX = "kerasresnet."
-_REGISTERING = ("kerasresnet.losses", "kerasresnet.classifier")
+_REGISTERING = (
+    "kerasresnet.losses",
+    "kerasresnet.schedules",
+    "kerasresnet.classifier",
+)
 
 
 def register_with_keras(

@@ -1,78 +1,34 @@
-"""Compile, train and fine-tune: shorter than Keras's own calls, never required."""
+"""Train and fine-tune: shorter than Keras's own calls, never required."""
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from numbers import Integral
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import keras
-import numpy as np
 
-from kerasresnet.arrays import check_names
 from kerasresnet.augmentation import Augmentation, Preset, as_augmentation, mixes
 from kerasresnet.backbones import TrainableStage
 from kerasresnet.balance import ClassWeight, Sampling, check_balance, class_weights
 from kerasresnet.caching import Cache
 from kerasresnet.classifier import Classifier, check_classifier
-from kerasresnet.datasets import checked_dataset, data_errors, is_dataset
-from kerasresnet.division import OnError, readable
+from kerasresnet.division import OnError
 from kerasresnet.errors import listing, unknown
 from kerasresnet.extraction import Verbosity
-from kerasresnet.feeding import Feed, FeedSettings
-from kerasresnet.freezing import (
-    as_if_trained_from,
-    check_stage,
-    compile_settings,
-    frozen_until,
-    recompile,
-    set_trainable,
-    stage_before,
-)
-from kerasresnet.images import ImageData
-from kerasresnet.losses import Accuracy, CrossEntropy, takers_of_integers
-from kerasresnet.pipeline import Data, as_image_data, training_images
+from kerasresnet.feeding import FeedSettings
+from kerasresnet.freezing import check_stage, compile_settings
+from kerasresnet.inputs import Data, class_counts
+from kerasresnet.keeping import Best
+from kerasresnet.losses import takers_of_integers
 from kerasresnet.precision import Precision, check_precision
-from kerasresnet.twins import Twin
+from kerasresnet.preparing import Round, trained_in
+from kerasresnet.rounds import Course
+from kerasresnet.schedules import Schedule, check_schedule
+from kerasresnet.sentinels import watched_inputs
 
-_LEARNING_RATE = 1e-3
+Keep: TypeAlias = Literal["best", "last"]
+
 _log = logging.getLogger(__name__)
-
-
-def compile_classifier(
-    model: Classifier,
-    *,
-    optimizer: str | keras.optimizers.Optimizer = "adam",
-    learning_rate: float | keras.optimizers.schedules.LearningRateSchedule = 1e-3,
-    label_smoothing: float = 0.0,
-    metrics: Sequence[Any] | None = None,
-) -> None:
-    """Compiles a classifier for integer or one-hot labels.
-
-    Args:
-        model: A `Classifier`. It is changed.
-        optimizer: Name of a Keras optimizer, such as `"adam"` or `"sgd"` (which gets
-            Nesterov momentum 0.9), or an optimizer, whose own rate is kept.
-        learning_rate: Rate or schedule, if `optimizer` is a name.
-        label_smoothing: Share of the label that is spread over all classes, in [0, 1).
-        metrics: Keras metrics. Defaults to accuracy.
-
-    Raises:
-        ValueError: If an argument is out of range.
-
-    Example:
-
-    >>> model = kr.build_classifier(5, weights=None, input_shape=(64, 64, 3))
-    >>> kr.compile_classifier(model, optimizer="sgd", learning_rate=0.01)
-    >>> type(model.optimizer).__name__
-    'SGD'
-    """
-    check_classifier(model)
-    model.compile(
-        optimizer=_optimizer(optimizer, learning_rate),
-        loss=CrossEntropy(label_smoothing),
-        metrics=[Accuracy()] if metrics is None else list(metrics),
-    )
 
 
 def fit(  # noqa: PLR0913 - the public contract
@@ -83,6 +39,8 @@ def fit(  # noqa: PLR0913 - the public contract
     epochs: int = 10,
     batch_size: int = 32,
     learning_rate: float | None = None,
+    schedule: Schedule = "constant",
+    warmup: float | None = None,
     augmentation: Augmentation | Preset | None = None,
     class_weight: ClassWeight | None = None,
     sampling: Sampling | None = None,
@@ -109,6 +67,11 @@ def fit(  # noqa: PLR0913 - the public contract
         batch_size: Images in a batch. A `Dataset` keeps its own size.
         learning_rate: The optimizer's rate. Defaults to 1e-3 for a model that is not
             compiled, and to its own rate for one that is.
+        schedule: How the rate changes from batch to batch: `"constant"`, `"cosine"`
+            (falls to 0) or `"one_cycle"` (rises from a 25th, then falls to nearly 0).
+            The history tells the rate at the end of each epoch.
+        warmup: Share of the steps, 0..1, in which the rate rises at first. Defaults to
+            what is usual with the schedule: 0, 0.1 and 0.25.
         augmentation: Random views of the training images: an `Augmentation`, or
             `"light"`, `"standard"` or `"strong"`. `Augmentation(views=8)` has features
             that can be kept. If it mixes images, accuracy in training asks for the class
@@ -139,6 +102,8 @@ def fit(  # noqa: PLR0913 - the public contract
     Raises:
         CacheError: If the cache folder cannot be written or the disk is full.
         DataError: If the data does not fit the model, or a photo cannot be read.
+        DivergenceError: If the loss runs away. The model has the weights of the last
+            good epoch then.
         ValueError: If an argument is out of range.
 
     Example:
@@ -152,21 +117,28 @@ def fit(  # noqa: PLR0913 - the public contract
     ('daisy', 'dandelion', 'roses', 'sunflowers', 'tulips')
     """
     check_classifier(model)
-    _check_run(epochs, learning_rate, precision)
-    views = as_augmentation(augmentation)
-    settings = FeedSettings(batch_size, views, cache, seed, verbose, sampling)
-    settings.check(train)
-    check_balance(class_weight, sampling)
-    _check_labels(model, views)
+    round_ = Round(
+        epochs, learning_rate=learning_rate, schedule=schedule, warmup=warmup
+    )
+    _check_round(round_)
+    settings = FeedSettings(
+        batch_size, as_augmentation(augmentation), cache, seed, verbose, sampling
+    )
+    check_run(model, train, settings, precision, class_weight)
     if model.compiled and model.stale:
         compile_settings(model)  # may refuse, which it must before the slow work
-    inputs = _inputs(model, train, validation, on_error)
-    weights = class_weights(class_weight, _counts(inputs, class_weight))
-    with data_errors():
-        feed = Feed(model, frozen_until(model), precision, settings)
-        batches = feed.batches(inputs.train, inputs.validation)
-    _prepare(model, inputs, learning_rate)
-    return _run(model, feed.twin(), batches, epochs, callbacks, verbose, weights)
+    inputs = watched_inputs(model, train, validation, on_error)
+    course = Course(
+        model,
+        inputs,
+        settings,
+        [round_],
+        precision=precision,
+        callbacks=callbacks,
+        class_weight=class_weights(class_weight, class_counts(inputs, class_weight)),
+    )
+    course.run()
+    return course.history
 
 
 def fine_tune(  # noqa: PLR0913 - the public contract
@@ -174,10 +146,14 @@ def fine_tune(  # noqa: PLR0913 - the public contract
     train: Data,
     validation: Data | None = None,
     *,
-    from_stage: TrainableStage = "conv5",
-    epochs: int = 5,
+    from_stage: TrainableStage | Sequence[TrainableStage] = "conv5",
+    epochs: int | Sequence[int] = 5,
     batch_size: int = 32,
-    learning_rate: float = 1e-4,
+    learning_rate: float | Sequence[float] = 1e-4,
+    schedule: Schedule = "constant",
+    warmup: float | None = None,
+    layer_decay: float = 1.0,
+    keep: Keep = "best",
     augmentation: Augmentation | Preset | None = None,
     class_weight: ClassWeight | None = None,
     sampling: Sampling | None = None,
@@ -194,14 +170,29 @@ def fine_tune(  # noqa: PLR0913 - the public contract
     would send large gradients through the pretrained layers. The optimizer starts
     afresh, with the settings of the model's own if it is compiled.
 
+    Several stages are unfrozen one after another, each with its own epochs, a new
+    optimizer and the schedule from its beginning: `from_stage=("conv5", "conv4"),
+    epochs=(3, 3)`. If validation accuracy falls in the first epoch of a stage below the
+    95 % interval of what it was before, the epoch is undone, and the stage is trained at
+    half the rate; the log tells.
+
     Args:
         model: A `Classifier`. It is changed, and stays unfrozen afterwards.
         train: As in `fit`.
         validation: As in `fit`.
-        from_stage: First stage to train, `"conv1"` (everything) to `"conv5"`.
-        epochs: Number of passes over `train`.
+        from_stage: First stage to train, `"conv1"` (everything) to `"conv5"`, or several
+            in the order in which they are unfrozen.
+        epochs: Number of passes over `train`, or one for each stage.
         batch_size: Images in a batch.
-        learning_rate: The optimizer's rate.
+        learning_rate: The optimizer's rate, or one for each stage.
+        schedule: As in `fit`, anew for each stage.
+        warmup: As in `fit`.
+        layer_decay: Factor of the rate from the head to `"conv5"`, from there to
+            `"conv4"` and so on, in (0, 1]: early stages, which hardly differ from task
+            to task, move less (Howard and Ruder 2018, https://arxiv.org/abs/1801.06146).
+        keep: `"best"` gives the model the weights of the epoch with the best validation
+            accuracy in the end, or those that it had before if none was better, which
+            the log tells; `"last"`, those of the last epoch, which is also what happens without validation data.
         augmentation: As in `fit`.
         class_weight: As in `fit`.
         sampling: As in `fit`.
@@ -213,11 +204,13 @@ def fine_tune(  # noqa: PLR0913 - the public contract
         verbose: As in Keras.
 
     Returns:
-        Keras's `History`.
+        Keras's `History`, one for all stages.
 
     Raises:
         CacheError: If the cache folder cannot be written or the disk is full.
         DataError: If the data does not fit the model, or a photo cannot be read.
+        DivergenceError: If the loss runs away. The model has the weights of the last
+            good epoch then.
         ValueError: If an argument is out of range.
 
     Example:
@@ -228,63 +221,100 @@ def fine_tune(  # noqa: PLR0913 - the public contract
     >>> history = kr.fine_tune(model, train, validation, epochs=1, verbose=0)
     """
     check_classifier(model)
-    check_stage(from_stage)
-    _check_run(epochs, learning_rate, precision)
-    views = as_augmentation(augmentation)
-    settings = FeedSettings(batch_size, views, cache, seed, verbose, sampling)
-    settings.check(train)
-    check_balance(class_weight, sampling)
-    _check_labels(model, views)
+    rounds = _rounds(
+        from_stage,
+        epochs,
+        learning_rate,
+        schedule=schedule,
+        warmup=warmup,
+        layer_decay=layer_decay,
+    )
+    if keep not in ("best", "last"):
+        raise unknown("keep", keep, ("best", "last"))
+    settings = FeedSettings(
+        batch_size, as_augmentation(augmentation), cache, seed, verbose, sampling
+    )
+    check_run(model, train, settings, precision, class_weight)
     if model.compiled:
         compile_settings(model)  # may refuse, which it must before the slow work
-    inputs = _inputs(model, train, validation, on_error)
-    weights = class_weights(class_weight, _counts(inputs, class_weight))
-    with data_errors(), as_if_trained_from(model, from_stage):
-        feed = Feed(model, stage_before(from_stage), precision, settings)
-        batches = feed.batches(inputs.train, inputs.validation)
-    set_trainable(model, from_stage)
-    _prepare(model, inputs, learning_rate)
-    return _run(model, feed.twin(), batches, epochs, callbacks, verbose, weights)
+    inputs = watched_inputs(model, train, validation, on_error)
+    best = None
+    if keep == "best" and validation is not None:
+        best = Best(trained_in(model, rounds))
+    course = Course(
+        model,
+        inputs,
+        settings,
+        rounds,
+        precision=precision,
+        callbacks=callbacks,
+        class_weight=class_weights(class_weight, class_counts(inputs, class_weight)),
+        best=best,
+    )
+    course.run()
+    if best is not None:
+        best.restore()
+        best.report()
+    return course.history
 
 
-def _optimizer(optimizer: Any, learning_rate: Any) -> Any:
-    if not isinstance(optimizer, str):
-        return optimizer
-    known = {
-        name.lower(): kind
-        for name, kind in vars(keras.optimizers).items()
-        if isinstance(kind, type) and issubclass(kind, keras.optimizers.Optimizer)
-    }
-    if optimizer.lower() not in known:
-        raise unknown("optimizer", optimizer, sorted(known))
-    if optimizer.lower() == "sgd":
-        return known["sgd"](learning_rate, momentum=0.9, nesterov=True)
-    return known[optimizer.lower()](learning_rate)
-
-
-def _check_run(epochs: Any, learning_rate: Any, precision: Precision) -> None:
-    if learning_rate is not None and not isinstance(learning_rate, int | float):
+def _rounds(
+    from_stage: Any, epochs: Any, learning_rate: Any, **settings: Any
+) -> list[Round]:
+    stages = [from_stage] if isinstance(from_stage, str) else list(from_stage)
+    columns = [
+        list(given) if isinstance(given, Sequence) else [given] * len(stages)
+        for given in (epochs, learning_rate)
+    ]
+    if not stages or any(len(column) != len(stages) for column in columns):
         raise ValueError(
-            f"learning_rate must be a number, received {learning_rate!r}. A schedule goes "
-            "to compile_classifier(model, learning_rate=schedule)."
+            f"Expected as many epochs and rates as stages, received from_stage={from_stage!r}, "
+            f"epochs={epochs!r}, learning_rate={learning_rate!r}."
+        )
+    found = [
+        Round(count, stage, rate, **settings)
+        for stage, count, rate in zip(stages, *columns, strict=True)
+    ]
+    for round_ in found:
+        check_stage(round_.from_stage)
+        _check_round(round_)
+    return found
+
+
+def _check_round(round_: Round) -> None:
+    rate: Any = round_.learning_rate
+    epochs: Any = round_.epochs
+    decay: Any = round_.layer_decay
+    if rate is not None and not isinstance(rate, int | float):
+        raise ValueError(
+            f"learning_rate must be a number, received {rate!r}. A schedule goes to "
+            "compile_classifier(model, learning_rate=schedule)."
         )
     if not isinstance(epochs, Integral) or epochs < 1:
         raise ValueError(
             f"epochs must be a whole number of at least 1, received {epochs}."
         )
-    if learning_rate is not None and not learning_rate > 0:
-        raise ValueError(f"learning_rate must be positive, received {learning_rate}.")
+    if rate is not None and not rate > 0:
+        raise ValueError(f"learning_rate must be positive, received {rate}.")
+    if not isinstance(decay, int | float) or not 0 < decay <= 1:
+        raise ValueError(
+            f"layer_decay must be above 0 and at most 1, received {decay!r}."
+        )
+    check_schedule(round_.schedule, round_.warmup)
+
+
+def check_run(
+    model: Classifier,
+    train: Data,
+    settings: FeedSettings,
+    precision: Precision,
+    class_weight: ClassWeight | None,
+) -> None:
+    """Raises a `ValueError` unless a run can be made of these; each as in `fit`."""
     check_precision(precision)
-
-
-@dataclass(frozen=True)
-class _Inputs:
-    """Checked data, and the class names that its labels count in."""
-
-    class_names: tuple[str, ...]
-    named: bool
-    train: Any
-    validation: Any
+    settings.check(train)
+    check_balance(class_weight, settings.sampling)
+    _check_labels(model, settings.augmentation)
 
 
 def _check_labels(model: Classifier, augmentation: Augmentation | None) -> None:
@@ -297,104 +327,3 @@ def _check_labels(model: Classifier, augmentation: Augmentation | None) -> None:
             f"with {listing(found)}, which takes integers. compile_classifier(model) takes "
             "labels of either form."
         )
-
-
-def _inputs(
-    model: Classifier, train: Data, validation: Data | None, on_error: OnError
-) -> _Inputs:
-    """Checks all that may be refused of the data, before anything is changed or computed."""
-    if isinstance(train, tuple | list) and len(train) == 2 and not model.named:
-        train = ImageData.from_arrays(*train)
-    names, named = _names_after(model, train)
-    size = model.image_size
-    if is_dataset(train):
-        train = checked_dataset(train, names, named, size)
-    else:
-        train = readable(training_images(train, names, named=named), on_error)
-    if is_dataset(validation):
-        validation = checked_dataset(validation, names, named, size)
-    elif validation is not None:
-        validation = as_image_data(validation, names, named=named)
-        validation = readable(validation, on_error)
-    return _Inputs(names, named, train, validation)
-
-
-def _counts(inputs: _Inputs, class_weight: Any) -> dict[str, int]:
-    """Number of training images of each class; of a dataset only if it is asked for."""
-    if not is_dataset(inputs.train):
-        return inputs.train.counts()
-    found = np.zeros(len(inputs.class_names), "int64")
-    if class_weight == "balanced":
-        _log.info("The labels of the tf.data.Dataset are counted, in one pass over it.")
-        with data_errors():
-            for _, labels, *_ in inputs.train:
-                numbers = np.asarray(labels)
-                if numbers.ndim == 2 and numbers.shape[1] > 1:
-                    numbers = numbers.argmax(axis=1)
-                numbers = numbers.reshape(-1).astype("int64")
-                found += np.bincount(numbers, minlength=len(found))
-    return dict(zip(inputs.class_names, found.tolist(), strict=True))
-
-
-def _names_after(model: Classifier, train: Data) -> tuple[tuple[str, ...], bool]:
-    """The class names that the model will have, its own or the data's if it has none."""
-    # Keras's image_dataset_from_directory puts the names on its dataset, too.
-    found = check_names(getattr(train, "class_names", None) or ())
-    named = getattr(train, "named", True) and len(found) == len(model.class_names)
-    return (
-        (found, True) if named and not model.named else (model.class_names, model.named)
-    )
-
-
-def _prepare(model: Classifier, inputs: _Inputs, learning_rate: float | None) -> None:
-    if inputs.named and not model.named:
-        trained = model.compiled and int(model.optimizer.iterations) > 0
-        _log.log(
-            logging.WARNING if trained else logging.INFO,
-            "The model%s takes the data's names, in their order: %s.",
-            ", trained without class names," if trained else "",
-            listing(inputs.class_names),
-        )
-        model.class_names = inputs.class_names
-    if not model.compiled:
-        compile_classifier(model, learning_rate=learning_rate or _LEARNING_RATE)
-    elif model.stale:
-        recompile(model, learning_rate=learning_rate)
-    elif learning_rate is not None:
-        if isinstance(model.optimizer.learning_rate, keras.Variable):
-            model.optimizer.learning_rate = learning_rate
-        else:  # a schedule cannot be assigned to
-            recompile(model, learning_rate=learning_rate)
-
-
-def _run(
-    model: Classifier,
-    twin: Twin,
-    batches: tuple[Any, Any],
-    epochs: int,
-    callbacks: Sequence[keras.callbacks.Callback],
-    verbose: Verbosity,
-    class_weight: dict[int, float] | None,
-) -> keras.callbacks.History:
-    train, validation = batches
-    if not model.optimizer.built:
-        # Else Keras traces the training step twice, which takes seconds.
-        model.optimizer.build(model.trainable_variables)
-    with data_errors(), model.trained_through(twin):
-        return model.fit(
-            train,
-            validation_data=validation,
-            epochs=epochs,
-            callbacks=[*callbacks, _still(twin)],
-            class_weight=class_weight,
-            verbose=verbose,
-            shuffle=False,  # the batches come shuffled
-        )
-
-
-def _still(twin: Twin) -> keras.callbacks.Callback:
-    """Stops a run whose callbacks have changed what is frozen; the last in the list."""
-    return keras.callbacks.LambdaCallback(
-        on_train_begin=lambda logs: twin.check_frozen(),
-        on_train_end=lambda logs: twin.check_frozen(),
-    )

@@ -90,6 +90,16 @@ def pixels():
 
 
 @pytest.fixture(scope="session")
+def coloured():
+    """60 images of three classes that colour alone tells apart, and their labels."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(60) % 3
+    images = rng.integers(0, 60, (60, 32, 32, 3), "uint8")
+    images[np.arange(60), :, :, labels] += 150
+    return images, labels
+
+
+@pytest.fixture(scope="session")
 def real_data():
     """The folder of real photos, where there is one."""
     default = Path(__file__).parents[1].parent / "shared" / "data"

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import kerasresnet as kr
-from kerasresnet.classifier import imagenet_names
 from kerasresnet.freezing import plan
+from kerasresnet.imagenet import imagenet_names
 
 IMAGES = np.random.default_rng(1).integers(0, 256, (4, 32, 32, 3), "uint8")
 

@@ -3,7 +3,7 @@ import pytest
 from sklearn import metrics
 
 import kerasresnet as kr
-from kerasresnet.evaluation import wilson_interval
+from kerasresnet.intervals import wilson_interval
 
 
 def random_report(n=200, classes=7, seed=0):

@@ -242,7 +242,7 @@ def epochs_of(model, pixels, count, *, augmentation, cache="memory", seed=0):
     """What each epoch is given, row by row, and its labels."""
     settings = FeedSettings(4, augmentation, cache, seed, 0)
     feed = Feed(model, "conv4", "float32", settings)
-    batches, _ = feed.batches(kr.ImageData.from_arrays(*pixels), None)
+    batches = feed.training(kr.ImageData.from_arrays(*pixels))
     epochs = []
     for _ in range(count):
         inputs, labels = zip(*batches, strict=True)
@@ -302,9 +302,9 @@ def test_features_lie_where_they_are_asked_to_and_nowhere_else(
     model = ready()
     for seed in (0, 1):
         settings = FeedSettings(4, None, chosen, seed, 0)
-        Feed(model, "conv4", "float32", settings).batches(
-            kr.ImageData.from_arrays(*pixels), kr.ImageData.from_arrays(*pixels)
-        )
+        feed = Feed(model, "conv4", "float32", settings)
+        feed.training(kr.ImageData.from_arrays(*pixels))
+        feed.evaluation(kr.ImageData.from_arrays(*pixels))
     found = [path.name for path in tmp_path.iterdir()]
     assert found == ([cache] if cache in ("auto", "folder") else [])
     assert len(list(tmp_path.rglob("*.npy"))) == len(found)
@@ -329,7 +329,7 @@ def test_a_dataset_runs_through_the_frozen_part_unless_asked(ready, pixels, capl
     model, keys = ready(), []
     for cache in ("auto", False, "memory"):
         feed = Feed(model, "conv4", "float32", FeedSettings(4, None, cache, 0, 0))
-        batches = feed.batches(dataset, dataset)
+        batches = feed.training(dataset), feed.evaluation(dataset)
         keys.append([next(iter(each))[0].keys() for each in batches])
         assert ("may give other images" in caplog.text) == (cache == "auto")
         caplog.clear()

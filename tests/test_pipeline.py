@@ -12,12 +12,8 @@ import kerasresnet as kr
 from kerasresnet import pixels
 from kerasresnet.datasets import checked_dataset, data_errors, is_dataset
 from kerasresnet.decoding import read_image
-from kerasresnet.pipeline import (
-    as_image_data,
-    evaluation_batches,
-    training_batches,
-    training_images,
-)
+from kerasresnet.inputs import as_image_data, training_images
+from kerasresnet.pipeline import evaluation_batches, training_batches
 
 NAMES = ("a", "b", "c", "d", "e")
 SMALL = {"image_size": (8, 8), "batch_size": 16}
@@ -336,16 +332,6 @@ def test_other_errors_of_tensorflow_pass_through():
 # Which data fits a model ---------------------------------------------------------------
 
 
-def test_labels_follow_their_names_into_the_models_order(numbered):
-    turned = as_image_data(numbered, NAMES[::-1])
-    np.testing.assert_array_equal(turned.labels, 4 - numbered.labels)
-    assert as_image_data(numbered, NAMES) is numbered
-
-
-def test_names_of_the_data_stand_for_the_numbers_of_an_unnamed_model(numbered):
-    assert as_image_data(numbered, tuple("01234"), named=False) is numbered
-
-
 @pytest.mark.parametrize("make", [for_training, for_evaluation])
 def test_a_pair_of_arrays_is_the_same_as_image_data(numbered, make):
     pair = (numbered.images, numbered.labels)
@@ -364,24 +350,6 @@ def test_data_without_labels_is_refused(numbered, make):
 def test_data_of_another_kind_is_refused(data):
     with pytest.raises(kr.DataError, match=r"Expected ImageData, a tf\.data"):
         for_training(data)
-
-
-@pytest.mark.parametrize("names", [("0", "1"), ("0", "1", "2", "3")])
-def test_more_classes_than_the_model_has_are_refused(numbered, names):
-    with pytest.raises(
-        kr.DataError, match=r"data has 5 classes .* model has \d output"
-    ):
-        as_image_data(numbered, names, named=False)
-
-
-def test_fewer_named_classes_than_an_unnamed_model_has_are_refused(numbered):
-    with pytest.raises(kr.DataError, match=r"data has 5 classes .* model has 6 output"):
-        as_image_data(numbered, tuple("012345"), named=False)
-
-
-def test_a_foreign_class_is_refused(numbered):
-    with pytest.raises(kr.DataError, match="not expected: e"):
-        as_image_data(numbered, ("a", "b", "c", "d", "x"))
 
 
 def test_a_class_without_photos_cannot_be_trained_but_scored(flowers):

@@ -1,0 +1,94 @@
+"""When the state of a training run is taken, and what of Keras belongs to it."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import keras
+import numpy as np
+
+from kerasresnet.decoding import Pixels
+from kerasresnet.keeping import Snapshot
+
+State: TypeAlias = tuple[Mapping[str, Pixels], Mapping[str, Any]]
+
+# So much work may be lost to a kill, beside the epoch that is written at its end anyway.
+_SECONDS = 60.0
+
+
+class Recorder(keras.callbacks.Callback):
+    """Takes the state at the end of each epoch, and now and then within one.
+
+    Args:
+        save: Takes a state.
+        state: Makes one of weights, optimizer and where the run stands.
+        weights: Keras variables, all that is trained.
+        steps: Number of batches in an epoch; 0 takes no state within one.
+    """
+
+    def __init__(
+        self,
+        save: Callable[[State], None],
+        state: Callable[..., State],
+        weights: Sequence[keras.Variable],
+        steps: int,
+    ) -> None:
+        super().__init__()
+        self._steps = steps
+        self._save = save
+        self._state = state
+        self._weights = list(weights)
+        self._held: tuple[Snapshot, list[Pixels]] | None = None
+        self._saved = time.monotonic()
+        self.skipped = 0
+        # The first of the callbacks sees the weights before averages are put in their place.
+        self.early = keras.callbacks.LambdaCallback(
+            on_epoch_end=lambda epoch, logs: self._take()
+        )
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Takes the state within an epoch, if the last was taken a while ago."""
+        del logs
+        done = batch + 1 + self.skipped
+        # After the last batch there is nothing to go on with; the epoch ends now.
+        if time.monotonic() - self._saved < _SECONDS or done >= self._steps:
+            return
+        self._take()
+        self._write(batch=done, metrics=metric_values(self.model))
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Takes the state of a whole epoch, but the last; the history has it by now.
+
+        After the last, Keras may still put averages in the place of the weights, and an
+        epoch that is undone is a last one, too.
+        """
+        del logs
+        self.skipped = 0
+        if epoch + 1 < self.params["epochs"] and not self.model.stop_training:
+            self._write()
+        self._held = None
+
+    def _take(self) -> None:
+        optimizer = [np.array(each) for each in self.model.optimizer.variables]
+        self._held = Snapshot(self._weights), optimizer
+
+    def _write(self, **where: Any) -> None:
+        if self._held is not None:
+            self._save(self._state(*self._held, **where))
+            self._held = None
+            self._saved = time.monotonic()
+
+
+def metric_values(model: keras.Model) -> list[Pixels]:
+    """Returns what a model's metrics have summed up in the epoch so far."""
+    return [np.array(each) for each in _metric_variables(model)]
+
+
+def set_metrics(model: keras.Model, values: Sequence[Pixels]) -> None:
+    """Gives a model's metrics what they had summed up."""
+    if values:
+        Snapshot(_metric_variables(model), values).restore()
+
+
+def _metric_variables(model: keras.Model) -> list[keras.Variable]:
+    return [each for metric in model.metrics for each in metric.variables]
