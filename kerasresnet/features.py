@@ -1,7 +1,7 @@
 """`extract_features`: what a network computes of images up to a stage."""
 
 import logging
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from kerasresnet.decoding import Pixels
 from kerasresnet.errors import DataError, NoRoomError
 from kerasresnet.extraction import Extraction, Verbosity
 from kerasresnet.images import ImageData
+from kerasresnet.inputs import integer_labels
 from kerasresnet.pixels import check_batch_size
 from kerasresnet.precision import Precision
 from kerasresnet.twins import Trunk
@@ -66,26 +67,98 @@ def extract_features(
     check_classifier(model)
     check_batch_size(batch_size)
     check_cache(cache)
-    trunk = Trunk(model, stage, precision)
-    extraction = Extraction(
-        model, trunk, batch_size=batch_size, cache=cache, verbose=verbose
+    source = FeatureSource(
+        model,
+        stage,
+        batch_size=batch_size,
+        cache=cache,
+        precision=precision,
+        verbose=verbose,
     )
-    images = data if is_dataset(data) else _as_images(data)
-    try:
-        return _rows(extraction, images).table()
-    except NoRoomError as error:
-        if cache != "auto":
-            raise
-        _log.warning("%s They are not kept.", error)
-        return _rows(extraction.in_memory(), images).table()
+    return source.of(data if is_dataset(data) else _as_images(data)).table()
 
 
-def _rows(extraction: Extraction, data: Any) -> FeatureRows:
-    if not is_dataset(data):
-        return extraction.of_images(data)
-    with data_errors():
-        rows, _, _ = extraction.of_dataset(data, labelled=False)
-    return rows
+class LabelledRows(NamedTuple):
+    """Features, and what belongs to them.
+
+    Args:
+        rows: Row i belongs to image i.
+        labels: Integers of shape `(N,)`, or rows of a `Dataset` that has such.
+        weights: A `Dataset`'s weights of the images, if it has some.
+        batch_size: Images in a batch; of a `Dataset` its own.
+    """
+
+    rows: FeatureRows
+    labels: Pixels
+    weights: tuple[Pixels, ...]
+    batch_size: int
+
+
+class FeatureSource:
+    """Features of checked data, kept if the cache has room for them.
+
+    With `cache="auto"` features beyond the limit of the cache are held for this run alone.
+
+    Args:
+        model: A `Classifier`.
+        stage: As in `extract_features`.
+        batch_size: Images that are computed at a time.
+        cache: As in `fit`; False as `"memory"`.
+        precision: As in `extract_features`.
+        verbose: As in `extract_features`.
+    """
+
+    def __init__(
+        self,
+        model: Classifier,
+        stage: Stage,
+        *,
+        batch_size: int,
+        cache: Cache,
+        precision: Precision,
+        verbose: Verbosity,
+    ) -> None:
+        self._cache = cache
+        self._batch_size = batch_size
+        self._extraction = Extraction(
+            model,
+            Trunk(model, stage, precision),
+            batch_size=batch_size,
+            cache=cache,
+            verbose=verbose,
+        )
+
+    def of(self, data: Any) -> FeatureRows:
+        """Returns the features of `ImageData` or a `tf.data.Dataset`."""
+        return self._found(data, labelled=False)[0]
+
+    def labelled(self, data: Any) -> LabelledRows:
+        """Returns the features of labelled `ImageData` or a `tf.data.Dataset`."""
+        rows, (labels, *weights), size = self._found(data, labelled=True)
+        if labels.ndim == 2 and labels.shape[1] == 1:
+            labels = integer_labels(labels)
+        return LabelledRows(rows, labels, tuple(weights), size)
+
+    def _found(
+        self, data: Any, *, labelled: bool
+    ) -> tuple[FeatureRows, tuple[Pixels, ...], int]:
+        try:
+            return self._extracted(data, labelled)
+        except NoRoomError as error:
+            if self._cache != "auto":
+                raise
+            _log.warning("%s They are not kept.", error)
+            self._extraction = self._extraction.in_memory()
+            return self._extracted(data, labelled)
+
+    def _extracted(
+        self, data: Any, labelled: bool
+    ) -> tuple[FeatureRows, tuple[Pixels, ...], int]:
+        if not is_dataset(data):
+            columns = (np.asarray(data.labels),) if labelled else ()
+            return self._extraction.of_images(data), columns, self._batch_size
+        with data_errors():
+            return self._extraction.of_dataset(data, labelled=labelled)
 
 
 def _as_images(data: Any) -> ImageData:

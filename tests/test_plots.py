@@ -6,6 +6,10 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 import kerasresnet as kr
+from kerasresnet.extrapolation import extrapolated
+from kerasresnet.plots import plot_learning_curve, plot_learning_rate
+from kerasresnet.rates import LearningRates
+from kerasresnet.validating import LearningCurve
 
 
 def drawn(figure):
@@ -106,6 +110,26 @@ def test_predictions_are_titled_with_label_and_probability(small, flowers, pixel
         assert titles == expected
 
 
+def test_wrong_answers_are_marked_by_colour_and_true_name(small, flowers):
+    model = small(class_names=flowers.class_names)
+    predictions = kr.predict(model, flowers.take(6))
+    labels = [p.label for p in predictions]
+    labels[1], labels[4] = "roses of another class", "$x$"
+    figure = kr.plot_predictions(predictions, labels=labels)
+    for axis, p, label in zip(figure.axes, predictions, labels, strict=False):
+        title, sure = axis.get_title().replace(r"\$", "$"), f"{p.probability:.0%}"
+        assert all(len(line) <= 28 for line in title.split("\n"))
+        if label == p.label:
+            assert (title, axis.title.get_color()) == (f"{label}\n{sure}", "black")
+            continue
+        assert axis.title.get_color() == "#D55E00"
+        assert title.startswith(p.label)
+        assert f"{label[-12:]})" in title
+        assert title.endswith(sure)
+    with pytest.raises(kr.DataError, match="6 predictions but 5 labels"):
+        kr.plot_predictions(predictions, labels=labels[1:])
+
+
 def test_no_predictions_and_no_images_are_refused(flowers):
     with pytest.raises(kr.DataError, match="no prediction to draw"):
         kr.plot_predictions([])
@@ -128,3 +152,68 @@ def test_long_names_keep_their_end(small, flowers, pixels):
 def test_dollar_signs_in_names_are_no_formulas():
     report = kr.Report(("$a$", "b_{$x$}"), np.array([0, 1]), np.eye(2), ("x", "y"))
     assert drawn(kr.plot_confusion(report)).std() > 0
+
+
+def search_of(losses, suggestion):
+    rates = tuple(np.geomspace(1e-6, 1, len(losses)).tolist())
+    smoothed = tuple(np.minimum(losses, 5).tolist())
+    at = float("nan") if suggestion is None else rates[suggestion]
+    return LearningRates(rates, tuple(losses), smoothed, at, at, at)
+
+
+def test_a_search_is_drawn_over_a_logarithmic_rate_with_its_suggestion_marked():
+    found = search_of([2.0, 1.9, 1.0, 0.9, 60.0, float("inf")], 2)
+    (axis,) = (figure := plot_learning_rate(found)).axes
+    raw, smoothed, line, point = axis.lines
+    assert tuple(raw.get_ydata()) == found.losses
+    assert tuple(smoothed.get_ydata()) == found.smoothed
+    assert smoothed.get_linewidth() > raw.get_linewidth()
+    assert axis.get_xscale() == "log"
+    assert set(line.get_xdata()) == {found.suggestion}
+    assert (*point.get_xdata(), *point.get_ydata()) == (found.suggestion, 1.0)
+    assert point.get_label() == f"suggestion: {found.suggestion:.2g}"
+    assert axis.get_title() == "the loss ran away at 1"
+    low, high = axis.get_ylim()
+    assert low < 0.9
+    assert 5 < high < 10
+    assert drawn(figure).std() > 0
+
+
+def test_a_search_without_a_suggestion_is_drawn_without_a_mark():
+    figure = plot_learning_rate(search_of([1.5] * 9, None))
+    (axis,) = figure.axes
+    assert len(axis.lines) == 2
+    assert axis.get_title() == "the loss did not run away up to 1"
+    assert drawn(figure).std() > 0
+
+
+def curve_of(counts, means):
+    """A learning curve of three folds, 2 points apart."""
+    accuracies = np.array(means)[:, None] + [-0.02, 0.0, 0.02]
+    law, forecasts, refusal = extrapolated(counts, accuracies, 500)
+    rows = tuple(map(tuple, accuracies.tolist()))
+    return LearningCurve(500, tuple(counts), rows, (), law, forecasts, refusal)
+
+
+def test_a_learning_curve_is_drawn_with_its_interval_and_what_it_leads_to():
+    counts = [50, 100, 200, 400]
+    curve = curve_of(counts, [0.9 - 3 / n**0.5 for n in counts])
+    (axis,) = (figure := plot_learning_curve(curve)).axes
+    measured, ahead = axis.lines[:2]
+    assert list(measured.get_xdata()) == counts
+    assert tuple(measured.get_ydata()) == curve.means
+    assert ahead.get_linestyle() == "--"
+    assert ahead.get_xdata()[-1] == pytest.approx(2500)
+    assert ahead.get_ydata()[-1] == pytest.approx(curve.forecasts[-1].accuracy)
+    assert axis.get_xscale() == "log"
+    labels = [text.get_text() for text in axis.get_legend().get_texts()]
+    assert labels == ["95 % interval", "measured", "power law, extrapolated"]
+    assert drawn(figure).std() > 0
+
+
+def test_a_learning_curve_that_leads_nowhere_is_drawn_without_a_law():
+    figure = plot_learning_curve(curve_of([50, 100], [0.5, 0.6]))
+    (axis,) = figure.axes
+    assert len(axis.lines) == 1
+    assert axis.get_title() == "60.0% with 100 photos, no extrapolation"
+    assert drawn(figure).std() > 0
