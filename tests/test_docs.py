@@ -66,7 +66,10 @@ def _choose_network(text, monkeypatch):
 
     To trace ResNet50 takes seconds for each `fit`; other code gets the real graph.
     """
-    if re.search(r"\b(fit|fine_tune)\(", text):
+    if re.search(
+        r"\b(fit|fine_tune|probe|train|find_learning_rate|sweep_heads|cross_validate|learning_curve)\(",
+        text,
+    ):
         small = backbones.BACKBONES["small"]
         monkeypatch.setitem(backbones.BACKBONES, "resnet50", small)
 
