@@ -5,14 +5,19 @@ Checked here, before Keras is loaded, so that a wrong argument is answered at on
 
 import argparse
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from kerasresnet._version import __version__
+from kerasresnet.durations import parse_duration
+from kerasresnet.errors import listing
 
 _STAGES = ("conv1", "conv2", "conv3", "conv4", "conv5")
 _PRESETS = ("none", "light", "standard", "strong")
+_SCHEDULES = ("constant", "cosine", "one_cycle")
+# What a run does not have to be given to go on, nor may be.
+_NOT_OF_THE_RUN = ("command", "refuse", "out", "resume")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -30,6 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_demo(commands)
     _add_check(commands)
     _add_train(commands)
+    _add_reproduce(commands)
     _add_evaluate(commands)
     _add_predict(commands)
     _add_cache(commands)
@@ -39,6 +45,58 @@ def build_parser() -> argparse.ArgumentParser:
     )
     doctor.set_defaults(command="doctor")
     return parser
+
+
+def check_together(options: argparse.Namespace) -> None:
+    """Ends the process, as wrong usage, if arguments do not go together."""
+    if options.command != "train":
+        return
+    given = {
+        name: value
+        for name, value in vars(options).items()
+        if name not in _NOT_OF_THE_RUN and value is not None
+    }
+    clashes = _resume_clashes if options.resume else _clashes
+    for clash in clashes(options, given):
+        options.refuse(clash)
+
+
+def _resume_clashes(
+    options: argparse.Namespace, given: Mapping[str, Any]
+) -> Iterator[str]:
+    if options.out is None:
+        yield "argument --resume: expected with --out RUN, the folder of the run."
+    if given:
+        names = [f"--{name.replace('_', '-')}" for name in given if name != "directory"]
+        names += ["DIR_OR_CSV"] if "directory" in given else []
+        yield (
+            "argument --resume: a run goes on with the photos and settings that it was begun "
+            f"with. Expected --out RUN alone, received {listing(names, 20)}, too."
+        )
+
+
+def _clashes(options: argparse.Namespace, given: Mapping[str, Any]) -> Iterator[str]:
+    if "directory" not in given:
+        yield "the following arguments are required: DIR_OR_CSV"
+    if given.get("views", 1) > 1 and given.get("augmentation") == "none":
+        yield (
+            f"argument --views: expected with another --augmentation, received --views "
+            f"{options.views} for photos that are not varied."
+        )
+    stages = given.get("from_stage")
+    if stages is None:
+        return
+    if "none" in stages and len(stages) > 1:
+        yield "argument --from-stage: expected stages or none, received both."
+    # One value is for all stages.
+    fitting = () if "none" in stages else (1, len(stages))
+    for name in ("epochs", "learning_rate"):
+        if name in given and len(given[name]) not in fitting:
+            yield (
+                f"argument --{name.replace('_', '-')}: expected one value for all stages or "
+                f"one for each of --from-stage {' '.join(stages)}, received "
+                f"{len(given[name])}."
+            )
 
 
 def _add_demo(commands: Any) -> None:
@@ -70,68 +128,119 @@ def _add_check(commands: Any) -> None:
 
 def _add_train(commands: Any) -> None:
     train = commands.add_parser(
-        "train", help="train a classifier on a folder of photos"
+        "train",
+        help="train a classifier on a folder of photos",
+        usage="kerasresnet train DIR_OR_CSV [--out DIR] [options]\n"
+        "       kerasresnet train --out DIR --resume",
+        description="Trains a classifier on a folder of photos. How it is trained is chosen "
+        "by published rules, printed with the reasons; options replace single choices.",
+        argument_default=argparse.SUPPRESS,  # what was given is told from what was not
     )
-    _add_photos(train)
-    _add_folder(train, "an empty folder for the results (default: runs/NAME-1, …)")
+    _add_photos(train, nargs="?", default=None)
+    train.add_argument(
+        "--out",
+        type=_path,
+        default=None,
+        metavar="DIR",
+        help="an empty folder for the results (default: runs/NAME-1, …)",
+    )
+    train.add_argument(
+        "--resume",
+        action="store_true",
+        default=False,
+        help="go on with the run in --out, which was stopped; nothing else is given",
+    )
     train.add_argument(
         "--weights",
-        default="imagenet",
         metavar="W",
         help="'imagenet', 'none' for random weights, or a file (default: imagenet)",
     )
-    _add(train, "--image-size", 224, "PX", _whole(32), "height and width")
-    _add(
-        train,
-        "--validation",
-        0.2,
-        "SHARE",
-        _positive(below=1),
-        "held out for the report",
-    )
-    _add(train, "--epochs", 10, "N", _whole(1), "for the head")
-    _add(train, "--fine-tune-epochs", 5, "N", _whole(0), "0: no fine-tuning")
-    train.add_argument(
-        "--from-stage",
-        default="conv5",
-        choices=_STAGES,
-        help="first stage to fine-tune (default: conv5)",
-    )
-    _add(train, "--batch-size", 32, "N", _whole(1), "")
-    _add(train, "--learning-rate", 1e-3, "LR", _positive(), "for the head")
-    _add(train, "--fine-tune-rate", 1e-4, "LR", _positive(), "for fine-tuning")
+    _add_setting(train, "--image-size", "PX", _whole(32), "height and width", "224")
+    share = _positive(below=1)
+    text = "held out to choose the best epoch, and for the report"
+    _add_setting(train, "--validation", "SHARE", share, text, "0.2")
+    _add_head(train)
+    _add_recipe(train.add_argument_group("choices that the recipe makes by itself"))
+    _add_computing(train)
+    _add_on_error(train, argparse.SUPPRESS)
+    _add_setting(train, "--seed", "N", _whole(0), "", "0")
+    train.set_defaults(command="train", refuse=train.error)
+
+
+def _add_setting(
+    group: Any,
+    name: str,
+    metavar: str,
+    check: Callable[[str], Any],
+    text: str,
+    default: str = "",
+) -> None:
+    """Adds an option that is absent from the answer unless it is given."""
+    shown = f"{text} (default: {default})".strip() if default else text
+    group.add_argument(name, type=check, metavar=metavar, help=shown)
+
+
+def _add_head(train: argparse.ArgumentParser) -> None:
     train.add_argument(
         "--hidden-units",
         type=_whole(1),
         nargs="*",
-        default=(),
         metavar="N",
         help="Dense layers before the last one (default: none)",
     )
-    _add(train, "--dropout", 0.0, "SHARE", _share, "before each Dense layer")
-    train.add_argument(
-        "--augmentation",
-        default="none",
-        choices=_PRESETS,
-        help="how much the training photos are varied (default: none)",
+    text = "before each Dense layer"
+    _add_setting(train, "--dropout", "SHARE", _share, text, "0")
+
+
+def _add_recipe(group: Any) -> None:
+    group.add_argument(
+        "--from-stage",
+        nargs="+",
+        choices=(*_STAGES, "none"),
+        metavar="STAGE",
+        help="first stages to train, one after another, such as conv5 conv4; 'none' for "
+        "the head alone",
     )
-    train.add_argument(
+    _add_each(group, "--epochs", "N", _whole(1), "passes over the photos")
+    _add_each(group, "--learning-rate", "LR", _positive(), "highest rate of the head")
+    text = "factor of the rate from each stage to the one before it"
+    _add_setting(group, "--layer-decay", "F", _factor, text)
+    _add_setting(group, "--batch-size", "N", _whole(1), "photos in a batch")
+    group.add_argument(
+        "--schedule", choices=_SCHEDULES, help="how the rate changes in a stage"
+    )
+    text = "share of a stage's steps in which the rate rises at first"
+    _add_setting(group, "--warmup", "SHARE", _share, text)
+    group.add_argument(
+        "--augmentation",
+        choices=_PRESETS,
+        help="how much the training photos are varied",
+    )
+    group.add_argument(
         "--augment",
         action="store_const",
         const="light",
         dest="augmentation",
-        help="the same as --augmentation light: flip, crop, brightness, contrast",
+        help="the same as --augmentation light",
     )
-    train.add_argument(
-        "--views",
-        type=_whole(1),
-        metavar="N",
-        help="with --augmentation: views of each photo, computed once (default: new ones in each "
-        "epoch, which is slower)",
-    )
+    text = "views of each photo, whose features are computed once"
+    _add_setting(group, "--views", "N", _whole(1), text)
+    text = "share of the label that is spread over all classes"
+    _add_setting(group, "--label-smoothing", "SHARE", _share, text)
+    text = "such as 90s, 10min or 1h30m: the recipe shrinks until it fits (default: no limit)"
+    _add_setting(group, "--time-budget", "TIME", _duration, text)
+
+
+def _add_each(
+    group: Any, name: str, metavar: str, check: Callable[[str], Any], text: str
+) -> None:
+    shown = f"{text}: one value for all stages, or one for each"
+    group.add_argument(name, nargs="+", type=check, metavar=metavar, help=shown)
+
+
+def _add_computing(train: argparse.ArgumentParser) -> None:
     train.add_argument(
         "--precision",
-        default="auto",
         choices=("auto", "float32", "bfloat16"),
         help="what the network computes in (default: auto, bfloat16 where the device is "
         "good at it)",
@@ -139,14 +248,22 @@ def _add_train(commands: Any) -> None:
     train.add_argument(
         "--cache",
         type=_cache,
-        default="auto",
         metavar="WHERE",
         help="features of the frozen part: 'auto' keeps them in the user's cache folder, "
         "'memory' for this run, 'off' not at all, a path there (default: auto)",
     )
-    _add_on_error(train)
-    _add(train, "--seed", 0, "N", _whole(0), "")
-    train.set_defaults(command="train")
+
+
+def _add_reproduce(commands: Any) -> None:
+    reproduce = commands.add_parser(
+        "reproduce",
+        help="do a run again and compare; exit code 1 if it comes to something else",
+    )
+    reproduce.add_argument(
+        "run", type=_path, metavar="RUN", help="the folder of a finished run"
+    )
+    _add_folder(reproduce, "keep the second run in this empty folder")
+    reproduce.set_defaults(command="reproduce")
 
 
 def _add_evaluate(commands: Any) -> None:
@@ -181,7 +298,7 @@ def _add_predict(commands: Any) -> None:
 
 def _add_cache(commands: Any) -> None:
     cache = commands.add_parser(
-        "cache", help="show or clear the features that were computed before"
+        "cache", help="show or clear what was computed of photos before"
     )
     cache.add_argument(
         "action",
@@ -200,20 +317,21 @@ def _add_cache(commands: Any) -> None:
     cache.set_defaults(command="cache")
 
 
-def _add_photos(parser: argparse.ArgumentParser) -> None:
+def _add_photos(parser: argparse.ArgumentParser, **settings: Any) -> None:
     parser.add_argument(
         "directory",
         type=_path,
+        **settings,
         metavar="DIR_OR_CSV",
         help="one sub-folder of photos for each class, or train, val and test with such "
         "sub-folders, or a table with the columns image_path and label",
     )
 
 
-def _add_on_error(parser: argparse.ArgumentParser) -> None:
+def _add_on_error(parser: argparse.ArgumentParser, default: str = "raise") -> None:
     parser.add_argument(
         "--on-error",
-        default="raise",
+        default=default,
         choices=("raise", "skip"),
         help="photos that cannot be read: 'raise' stops, 'skip' leaves them out and says "
         "so (default: raise)",
@@ -221,7 +339,7 @@ def _add_on_error(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_folder(parser: argparse.ArgumentParser, text: str) -> None:
-    parser.add_argument("--out", type=Path, metavar="DIR", help=text)
+    parser.add_argument("--out", type=_path, metavar="DIR", help=text)
 
 
 def _add(
@@ -274,6 +392,21 @@ def _share(text: str) -> float:
     if not 0 <= value < 1:
         raise _expected("a number of at least 0 and below 1", text)
     return value
+
+
+def _factor(text: str) -> float:
+    value = _parsed(float, text)
+    if not 0 < value <= 1:
+        raise _expected("a number above 0 and at most 1", text)
+    return value
+
+
+def _duration(text: str) -> str:
+    try:
+        parse_duration(text)
+    except ValueError:
+        raise _expected("a time such as 90s, 10min or 1h30m", text) from None
+    return text
 
 
 def _parsed(kind: type[int] | type[float], text: str) -> float:

@@ -10,18 +10,20 @@ import json
 import logging
 import os
 import re
+import shlex
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from kerasresnet.arguments import build_parser
+from kerasresnet.arguments import build_parser, check_together
 from kerasresnet.errors import ArtifactError, DataError, KerasResNetError, listing
 
 if TYPE_CHECKING:
+    from kerasresnet.evaluation import Report
     from kerasresnet.images import ImageData
     from kerasresnet.prediction import Prediction
 
@@ -41,9 +43,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     # TensorFlow's C++ notes would stand between the lines of the answer.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    logging.basicConfig(format="%(levelname)s: %(message)s")
+    handler = logging.StreamHandler()
+    handler.addFilter(_Once())
+    logging.basicConfig(format="%(levelname)s: %(message)s", handlers=[handler])
     parser = build_parser()
     options = parser.parse_args(arguments)
+    check_together(options)
     if options.command is None:
         parser.print_help()
         return 2
@@ -57,8 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # One line, so that the last line of a log tells the reason.
         print(f"kerasresnet: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("kerasresnet: stopped", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        print(f"kerasresnet: stopped{stop}", file=sys.stderr)
         return 1
 
 
@@ -69,14 +74,18 @@ def _failures() -> tuple[type[Exception], ...]:
     return known if engine is None else (*known, engine.errors.OpError)
 
 
-@contextmanager
-def _run_folder(folder: Path) -> Iterator[Path]:
-    """Takes an empty folder away again if the job fails before it wrote anything."""
-    try:
-        yield folder
-    finally:
-        if not any(folder.iterdir()):
-            folder.rmdir()
+class _Once(logging.Filter):
+    """Lets each line of the log pass once: several steps may meet the same trouble."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        line = f"{record.levelname} {record.getMessage()}"
+        is_new = line not in self._said
+        self._said.add(line)
+        return is_new
 
 
 @contextmanager
@@ -117,14 +126,11 @@ def _load_engine() -> None:
 def _demo(options: argparse.Namespace) -> None:
     _load_engine()
     from kerasresnet.demo import run_demo
-    from kerasresnet.runs import empty_folder, new_folder
 
-    name = "kerasresnet-demo"
-    folder = empty_folder(options.out) if options.out else new_folder(Path(), name)
-    _seed_everything(options.seed)
-    with _run_folder(folder.resolve()) as results:
+    folder = _results(options.out, Path(), "kerasresnet-demo").resolve()
+    with _way_on(folder / "run"):
         run_demo(
-            results,
+            folder,
             weights=options.weights,
             seed=options.seed,
             say=_say,
@@ -132,17 +138,25 @@ def _demo(options: argparse.Namespace) -> None:
         )
 
 
+def _is_table(given: Path) -> bool:
+    return given.suffix.lower() == ".csv" and not given.is_dir()
+
+
 def _labelled(given: Path) -> "ImageData":
     from kerasresnet.images import ImageData
 
-    if given.suffix.lower() == ".csv":
+    if _is_table(given):
         return ImageData.from_csv(given)
     return ImageData.from_folder(given)
 
 
 def _check(options: argparse.Namespace) -> int:
     # No Keras is loaded: one look at each photo is all that is needed.
-    audit = _labelled(options.directory).check()
+    from kerasresnet.images import with_empty_classes
+
+    given = options.directory
+    data = _labelled(given) if _is_table(given) else with_empty_classes(given)
+    audit = data.check()
     _say(str(audit))
     if options.csv is not None:
         audit.to_csv(options.csv)
@@ -151,46 +165,129 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _train(options: argparse.Namespace) -> None:
-    data = _labelled(options.directory)
-    _say(f"index: {data}")
-    _load_engine()
-    from kerasresnet.runs import RunSettings, empty_folder, new_folder, train_run
-
-    settings = RunSettings(
-        weights=_weights(options.weights),
-        image_size=options.image_size,
-        validation=options.validation,
-        epochs=options.epochs,
-        fine_tune_epochs=options.fine_tune_epochs,
-        from_stage=options.from_stage,
-        batch_size=options.batch_size,
-        learning_rate=options.learning_rate,
-        fine_tune_rate=options.fine_tune_rate,
-        hidden_units=tuple(options.hidden_units),
-        dropout=options.dropout,
-        augmentation=options.augmentation,
-        views=options.views,
-        precision=options.precision,
-        cache=options.cache,
-        on_error=options.on_error,
-        seed=options.seed,
-    )
-    name = options.directory.resolve().stem
-    folder = (
-        empty_folder(options.out) if options.out else new_folder(Path("runs"), name)
-    )
-    _seed_everything(options.seed)
-    # What is computed, where it is kept and in which precision.
-    logging.getLogger("kerasresnet.extraction").setLevel(logging.INFO)
-    logging.getLogger("kerasresnet.precision").setLevel(logging.INFO)
-    with _run_folder(folder):
-        _, report = train_run(data, folder, settings, say=_say, verbose=_verbosity())
+    begin = _resumed if options.resume else _begun
+    folder, report = begin(options)
     _say(f"\n{report}\n\nresults: {folder.resolve()}")
     _say(f"next: kerasresnet predict {folder / 'model.keras'} PHOTO")
 
 
+def _begun(options: argparse.Namespace) -> tuple[Path, "Report"]:
+    given: Path = options.directory
+    data = _labelled(given)
+    _say(f"index: {data}")
+    _load_engine()
+    from kerasresnet.notes import RunSettings
+    from kerasresnet.runs import train_run
+
+    names = [field.name for field in fields(RunSettings)]
+    settings = RunSettings(**_chosen(options, names))
+    absolute = given.resolve()
+    name = absolute.stem if _is_table(given) else absolute.name
+    folder = _results(options.out, Path("runs"), name)
+    _log_what_is_computed()
+    with _way_on(folder):
+        _, report = train_run(
+            data, folder, settings, source=absolute, say=_say, verbose=_verbosity()
+        )
+    return folder, report
+
+
+def _resumed(options: argparse.Namespace) -> tuple[Path, "Report"]:
+    _check_run(options.out)
+    _load_engine()
+    from kerasresnet.runs import resume_run
+
+    _log_what_is_computed()
+    with _way_on(options.out):
+        _, report = resume_run(options.out, say=_say, verbose=_verbosity())
+    return options.out, report
+
+
+def _chosen(options: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:
+    """The settings that were given, in a form that means the same from any folder."""
+    found: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in vars(options).items()
+        if name in names
+    }
+    if found.get("from_stage") == ("none",):
+        found["from_stage"] = ()
+    if isinstance(found.get("cache"), Path):
+        found["cache"] = found["cache"].resolve()
+    weights = found.get("weights", "imagenet")
+    if weights == "none":
+        found["weights"] = None
+    elif weights != "imagenet" and Path(weights).is_file():
+        found["weights"] = str(Path(weights).resolve())
+    return found
+
+
+def _results(out: Path | None, parent: Path, name: str) -> Path:
+    from kerasresnet.manifests import empty_folder, new_folder
+
+    return new_folder(parent, name) if out is None else empty_folder(out, but=())
+
+
+def _log_what_is_computed() -> None:
+    """Shows what is computed, where it is kept, in which precision, and which epoch won."""
+    for name in ("extraction", "precision", "keeping"):
+        logging.getLogger(f"kerasresnet.{name}").setLevel(logging.INFO)
+
+
+@contextmanager
+def _way_on(folder: Path) -> Iterator[None]:
+    """Tells a user who stops a run how to go on with it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if not (folder / "manifest.json").exists():
+            raise
+        words = shlex.join(["kerasresnet", "train", "--out", str(folder), "--resume"])
+        raise KeyboardInterrupt(f". To go on: {words}") from None
+
+
+def _check_run(folder: Path) -> None:
+    """Answers before Keras is loaded if there is no run."""
+    if not (folder / "settings.json").exists():
+        raise ArtifactError(
+            f"There is no run in {folder}: settings.json is missing. Expected the folder of "
+            "a run of kerasresnet train."
+        )
+
+
+def _reproduce(options: argparse.Namespace) -> int:
+    _check_run(options.run)
+    _load_engine()
+    from kerasresnet.manifests import begun_in, empty_folder
+    from kerasresnet.reproducing import reproduce_run
+
+    out: Path | None = options.out
+    near = None if out is None else empty_folder(out, but=()).absolute().parent
+    with tempfile.TemporaryDirectory(prefix="kerasresnet-", dir=near) as held:
+        folder = empty_folder(Path(held) / "run") if out is None else out
+        with begun_in(folder), _fresh_cache(Path(held) / "cache"):
+            same = reproduce_run(options.run, folder, say=_say, verbose=_verbosity())
+    if out is not None and any(out.iterdir()):
+        _say(f"results: {out.resolve()}")
+    return 0 if same else 1
+
+
+@contextmanager
+def _fresh_cache(folder: Path) -> Iterator[None]:
+    """Lets everything be computed anew: nothing is known of any photo."""
+    variable = "KERASRESNET_CACHE"
+    before = os.environ.get(variable)
+    os.environ[variable] = str(folder)
+    try:
+        yield
+    finally:
+        del os.environ[variable]
+        if before is not None:
+            os.environ[variable] = before
+
+
 def _check_model(model: str) -> None:
-    if model != "imagenet" and not Path(model).exists():
+    if not Path(model).exists():
         raise ArtifactError(f"There is no file {model}. Expected a model.keras file.")
 
 
@@ -198,12 +295,13 @@ def _evaluate(options: argparse.Namespace) -> None:
     _check_model(options.model)
     data = _labelled(options.directory)
     _load_engine()
-    from kerasresnet.classifier import load
+    from kerasresnet.artifacts import load
     from kerasresnet.evaluation import evaluate
-    from kerasresnet.runs import empty_folder, write_report
+    from kerasresnet.manifests import empty_folder
+    from kerasresnet.runs import write_report
 
     model = load(options.model)
-    folder = empty_folder(options.out) if options.out else None
+    folder = empty_folder(options.out, but=()) if options.out else None
     report = evaluate(
         model, data, batch_size=options.batch_size, on_error=options.on_error
     )
@@ -216,17 +314,20 @@ def _evaluate(options: argparse.Namespace) -> None:
 def _predict(options: argparse.Namespace) -> None:
     from kerasresnet.images import ImageData
 
-    _check_model(options.model)
+    if options.model != "imagenet":
+        _check_model(options.model)
+    # What lies in a folder may still turn out to be unreadable: that is for `predict`.
+    absent = [given for given in options.photos if not given.exists()]
+    if absent and options.on_error == "raise":
+        raise DataError(f"There is no file {listing(absent)}.")
     paths = [
         path
         for given in options.photos
         for path in ImageData.from_paths(given).paths or ()
     ]
-    absent = [path for path in paths if not path.exists()]
-    if absent and options.on_error == "raise":
-        raise DataError(f"There is no file {listing(absent)}.")
     _load_engine()
-    from kerasresnet.classifier import imagenet_classifier, load
+    from kerasresnet.artifacts import load
+    from kerasresnet.imagenet import imagenet_classifier
     from kerasresnet.prediction import predict
 
     model = (
@@ -245,35 +346,12 @@ def _predict(options: argparse.Namespace) -> None:
 
 
 def _cache(options: argparse.Namespace) -> None:
-    from kerasresnet.caching import cache_limit
     from kerasresnet.disk import cache_root
-    from kerasresnet.shards import clear, entries
+    from kerasresnet.upkeep import cleared, holdings
 
     root = options.dir or cache_root()
-    if options.action == "clear":
-        _say(f"{root}: {_size(clear(root))} of features removed")
-        return
-    kept = entries(root)
-    total = sum(entry.bytes for entry in kept)
-    _say(f"{root}: {_size(total)} of {cache_limit() / 1e9:g} GB, {len(kept)} entries")
-    if kept:
-        _say("\nlast used            rows      size  stage     image size  precision")
-    for entry in kept:
-        used = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.used))
-        kind = {"stage": "?", "image_size": "?", "precision": "?", **entry.kind}
-        pixels = " x ".join(str(side) for side in kind["image_size"])
-        _say(
-            f"{used}  {entry.rows:>7,}  {_size(entry.bytes):>8}  {kind['stage']:<8}  "
-            f"{pixels:<10}  {kind['precision']}"
-        )
-
-
-def _size(count: float) -> str:
-    for unit in ("B", "kB", "MB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} GB"
+    for line in [cleared(root)] if options.action == "clear" else holdings(root):
+        _say(line)
 
 
 def _doctor(options: argparse.Namespace) -> None:
@@ -323,27 +401,16 @@ def _say(line: str) -> None:
     print(line, flush=True)
 
 
-def _weights(text: str) -> str | None:
-    return None if text == "none" else text
-
-
 def _verbosity() -> Literal[1, 2]:
     # A progress bar in a log file is thousands of control characters.
     return 1 if sys.stdout.isatty() else 2
-
-
-def _seed_everything(seed: int) -> None:
-    # The command is the application: it may set the global seed, which decides the
-    # first weights of the head.
-    import keras
-
-    keras.utils.set_random_seed(seed)
 
 
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int | None]] = {
     "demo": _demo,
     "check": _check,
     "train": _train,
+    "reproduce": _reproduce,
     "evaluate": _evaluate,
     "predict": _predict,
     "cache": _cache,

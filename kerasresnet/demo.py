@@ -8,13 +8,14 @@ from typing import Any, TypeAlias
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from kerasresnet.classifier import load
+from kerasresnet.artifacts import load
 from kerasresnet.decoding import Pixels
 from kerasresnet.errors import ArtifactError
 from kerasresnet.extraction import Verbosity
 from kerasresnet.images import ImageData
+from kerasresnet.notes import RunSettings
 from kerasresnet.prediction import Prediction, predict
-from kerasresnet.runs import RunSettings, train_run
+from kerasresnet.runs import train_run
 from kerasresnet.weights import PINNED, cache_folder, is_cached
 
 Colour: TypeAlias = tuple[int, int, int]
@@ -64,24 +65,27 @@ def run_demo(
     settings = RunSettings(
         weights=chosen,
         image_size=64,
-        epochs=4,
-        fine_tune_epochs=6,
+        epochs=(6,),  # about a minute on a laptop
         cache="memory",
         seed=seed,
     )
-    model, report = train_run(data, folder, settings, say=say, verbose=verbose)
+    results = folder / "run"
+    results.mkdir()
+    model, report = train_run(
+        data, results, settings, source=photos, say=say, verbose=verbose
+    )
     say(f"\n{report}\n")
     _, held_out = data.split(settings.validation, seed=seed)
     some = held_out.take(5, seed=seed)
     before = predict(model, some, top=3)
-    after = predict(load(folder / "model.keras"), some, top=3)
+    after = predict(load(results / "model.keras"), some, top=3)
     say("predict, with the model that was saved and loaded again:")
     _say_predictions(after, say)
     if not _agree(before, after):
         raise ArtifactError("The model that was loaded again answers differently.")
-    figures = ", ".join(sorted(path.name for path in folder.glob("*.png")))
+    figures = ", ".join(sorted(path.name for path in results.glob("*.png")))
     say(f"\nThe loaded model gives the same answers. Figures: {figures}")
-    say(f"results: {folder}")
+    say(f"results: {results}")
 
 
 def _choose_weights(weights: str | None, say: Callable[[str], None]) -> str | None:

@@ -149,7 +149,7 @@ class Best(keras.callbacks.Callback):
         if self.epoch is None:
             _log.warning(
                 "Fine-tuning did not improve on the validation accuracy%s that the model had "
-                "before: its weights are those again. keep='last' keeps the last epoch's.",
+                "before: its weights are those again.",
                 before,
             )
         elif self.before is not None and self.accuracy == self.before:

@@ -93,7 +93,7 @@ def choose_recipe(
     The probe comes first, always. Where there are at least 20 images per class on
     average, the network is then fine-tuned from `conv5` on; from 1,000 images, with at
     least 20 in every class, from `conv4` too; and from `conv3` too where there are 10,000
-    or the images are smaller than 96 px. The number of epochs falls from 20 to 6 as the
+    or the images are smaller than 96 px. The number of epochs falls from 8 to 6 as the
     number of images grows.
 
     With a time budget, the recipe shrinks until 90 % of it suffice: first fewer views,
@@ -129,7 +129,7 @@ def choose_recipe(
     ... )
     >>> recipe = choose_recipe(facts, time_budget="1min")
     >>> recipe.stages, recipe.epochs, recipe.views
-    (('conv5',), (9,), 2)
+    (('conv5',), (8,), 3)
     >>> choose_recipe(facts, epochs=3).epochs
     (3,)
     """

@@ -1,111 +1,47 @@
 """The whole job in one call, and the folder that keeps its results."""
 
-import csv
-import json
 import math
-import platform
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 
-from kerasresnet._version import __version__
-from kerasresnet.augmentation import Augmentation, Preset
-from kerasresnet.backbones import TrainableStage
-from kerasresnet.caching import Cache
+from kerasresnet.artifacts import load
+from kerasresnet.audit import Audit
 from kerasresnet.classifier import Classifier, build_classifier
-from kerasresnet.division import OnError, readable
-from kerasresnet.errors import DataError, listing
+from kerasresnet.disk import remove, write_aside
+from kerasresnet.division import readable
+from kerasresnet.durations import format_duration
+from kerasresnet.errors import ArtifactError, DataError, count_of, listing
 from kerasresnet.evaluation import Report, evaluate
 from kerasresnet.extraction import Verbosity
 from kerasresnet.images import ImageData
+from kerasresnet.manifests import (
+    MANIFEST,
+    REPORT,
+    begun_in,
+    read_manifest,
+)
+from kerasresnet.notes import (
+    Parts,
+    RunSettings,
+    changed_photos,
+    divided,
+    read_parts,
+    read_settings,
+    write_csv,
+    write_notes,
+)
 from kerasresnet.plots import (
     plot_confusion,
     plot_history,
     plot_images,
     plot_predictions,
 )
-from kerasresnet.precision import Precision
 from kerasresnet.prediction import predict
-from kerasresnet.training import fine_tune, fit
-
-
-@dataclass(frozen=True)
-class RunSettings:
-    """Everything that decides how a run goes.
-
-    Args:
-        weights: As in `build_classifier`.
-        image_size: Height and width, in px.
-        validation: Share of the images held out for the report.
-        epochs: Epochs for the head.
-        fine_tune_epochs: Epochs from `from_stage` onwards; 0 leaves them out.
-        from_stage: First stage to fine-tune.
-        batch_size: Images in a batch.
-        learning_rate: Rate for the head.
-        fine_tune_rate: Rate for fine-tuning.
-        hidden_units: Widths of Dense layers before the last one.
-        dropout: Share of values dropped before each Dense layer.
-        augmentation: Preset by which training images are varied, `"none"` for not at all.
-        views: Views of each image that are computed once, if it is varied; None for new
-            ones in each epoch.
-        precision: As in `fit`.
-        cache: Where features are kept, as in `fit`.
-        on_error: What becomes of photos that cannot be read, as in `fit`.
-        seed: Decides split, order, views and the head's first weights.
-    """
-
-    weights: str | None = "imagenet"
-    image_size: int = 224
-    validation: float = 0.2
-    epochs: int = 10
-    fine_tune_epochs: int = 5
-    from_stage: TrainableStage = "conv5"
-    batch_size: int = 32
-    learning_rate: float = 1e-3
-    fine_tune_rate: float = 1e-4
-    hidden_units: tuple[int, ...] = ()
-    dropout: float = 0.0
-    augmentation: Preset = "none"
-    views: int | None = None
-    precision: Precision = "auto"
-    cache: Cache = "auto"
-    on_error: OnError = "raise"
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.views is not None and self.augmentation == "none":
-            raise ValueError(
-                f"views={self.views} is a number of random views, but images are not varied. "
-                "Turn augmentation on (--augmentation light), too."
-            )
-
-
-def new_folder(parent: Path, name: str) -> Path:
-    """Makes the first of `name-1`, `name-2`, … that does not exist yet."""
-    parent.mkdir(parents=True, exist_ok=True)
-    number = 1
-    while True:
-        folder = parent / f"{name}-{number}"
-        try:
-            folder.mkdir()
-        except FileExistsError:
-            number += 1
-        else:
-            return folder
-
-
-def empty_folder(folder: Path) -> Path:
-    """Makes a folder, or takes an empty one; refuses one that holds anything."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise DataError(
-            f"{folder} exists and is not empty. Choose another folder for the run."
-        )
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+from kerasresnet.trainer import RecipeChoice, train
 
 
 def train_run(
@@ -114,214 +50,243 @@ def train_run(
     settings: RunSettings,
     *,
     say: Callable[[str], None],
+    source: Path | None = None,
     verbose: Verbosity = "auto",
 ) -> tuple[Classifier, Report]:
-    """Splits, builds, trains, fine-tunes, evaluates and writes everything down.
+    """Splits, builds, trains, evaluates and writes everything down.
 
     Args:
         data: All labelled photos.
-        folder: Where the results go.
-        settings: How the run goes.
+        folder: An empty folder for the results. It is gone again if the job fails before
+            training.
+        settings: How the run goes. Its seed becomes Keras's global one.
+        say: Called with each line for the user.
+        source: The folder or table that the photos are from, for the record.
+        verbose: As in Keras.
+
+    Returns:
+        A tuple `(model, report)`; the report is on the part `test` if there is one, else
+        on the held-out images.
+    """
+    with begun_in(folder):
+        data = _checked(data, settings, say)
+        parts = divided(data, settings)
+        kept = f"{len(parts.held_out):,} held out"
+        say(f"split: {count_of(len(parts.train), 'image')} to train on, {kept}")
+        write_notes(folder, settings, parts, source)
+        return Run(folder, settings, say, verbose).follow()
+
+
+def resume_run(
+    folder: Path, *, say: Callable[[str], None], verbose: Verbosity = "auto"
+) -> tuple[Classifier, Report]:
+    """Goes on with a run that was stopped, wherever that was.
+
+    Args:
+        folder: Folder of the run. Nothing else is needed.
         say: Called with each line for the user.
         verbose: As in Keras.
 
     Returns:
-        A tuple `(model, report)`; the report is on the held-out images.
+        As `train_run`.
+
+    Raises:
+        ArtifactError: If there is no run, or it is finished.
+        DataError: If a photo of the run has changed.
     """
-    data = _checked(data, settings, say)
-    train, held_out, scored = _divided(data, settings)
-    say(f"split: {len(train):,} images to train on, {len(held_out):,} held out")
-    model = _build(data.class_names, settings, say)
-    _write_settings(folder / "settings.json", settings, data)
-    test = {} if scored is held_out else {"test": scored}
-    parts = ImageData.combine(train=train, validation=held_out, **test)
-    parts.to_csv(folder / "split.csv")
-    shared: dict[str, Any] = {
-        "batch_size": settings.batch_size,
-        "augmentation": Augmentation.preset(
-            settings.augmentation, views=settings.views
-        ),
-        "precision": settings.precision,
-        "cache": settings.cache,
-        "seed": settings.seed,
-        "verbose": verbose,
-        "callbacks": [_SaveEachEpoch(folder / "model.keras")],
-    }
-    say(f"train: the head, {settings.epochs} epochs; the backbone is frozen")
-    histories = [
-        fit(
+    settings, _ = read_settings(folder)
+    changed = changed_photos(folder)
+    if changed:
+        raise DataError(
+            f"The run in {folder} cannot go on: {listing(changed)}. Bring back what was "
+            "there, or begin a new run in another folder."
+        )
+    for half in folder.glob("*.partial"):
+        remove(half)  # what was being written when the run was killed
+    run = Run(folder, settings, say, verbose)
+    if not (folder / MANIFEST).exists():
+        return run.follow()
+    if not read_manifest(folder)["finished"]:
+        return run.follow(resume=True)
+    if (folder / REPORT).exists():
+        raise ArtifactError(
+            f"The run in {folder} is finished. There is nothing to go on with."
+        )
+    model = load(folder / "model.keras")
+    return model, run.report(model, read_parts(folder), None)
+
+
+@dataclass(frozen=True)
+class Run:
+    """The work in a folder, once `settings.json` and `split.csv` are in there.
+
+    Args:
+        folder: The folder.
+        settings: How the run goes.
+        say: Called with each line for the user.
+        verbose: As in Keras.
+    """
+
+    folder: Path
+    settings: RunSettings
+    say: Callable[[str], None]
+    verbose: Verbosity
+
+    def follow(self, *, resume: bool = False) -> tuple[Classifier, Report]:
+        """Does everything; returns model and report."""
+        parts = read_parts(self.folder)
+        model = self.build(parts.train.class_names)
+        return model, self.train(model, parts, resume=resume)
+
+    def build(self, class_names: Sequence[str]) -> Classifier:
+        """Returns the model, the same in every process."""
+        settings = self.settings
+        # A run is an application: it may set the global seed, which decides the first
+        # weights of the head.
+        keras.utils.set_random_seed(settings.seed)
+        model = build_classifier(
+            class_names=class_names,
+            weights=settings.weights,
+            input_shape=(settings.image_size, settings.image_size, 3),
+            hidden_units=settings.hidden_units,
+            dropout=settings.dropout,
+        )
+        trained = sum(math.prod(weight.shape) for weight in model.trainable_weights)
+        self.say(
+            f"build: ResNet50 for {settings.image_size} px, {model.count_params():,} "
+            f"parameters, {trained:,} of them in the head"
+        )
+        return model
+
+    def train(
+        self,
+        model: Classifier,
+        parts: Parts,
+        *,
+        recipe: RecipeChoice = "auto",
+        callbacks: Sequence[keras.callbacks.Callback] = (),
+        resume: bool = False,
+    ) -> Report:
+        """Trains the model, and writes what came of it.
+
+        Args:
+            model: What `build` returned.
+            parts: The images.
+            recipe: `"auto"`, or one to follow instead of the settings.
+            callbacks: Keras callbacks.
+            resume: Whether the run has begun.
+        """
+        settings = self.settings
+        chosen: dict[str, Any] = {}
+        if recipe == "auto" and not resume:
+            chosen = {**settings.overrides(), "time_budget": settings.time_budget}
+        outcome = train(
             model,
-            train,
-            held_out,
-            epochs=settings.epochs,
-            learning_rate=settings.learning_rate,
-            **shared,
+            parts.train,
+            parts.held_out,
+            recipe=recipe,
+            run_dir=self.folder,
+            resume=resume,
+            cache=settings.cache,
+            precision=settings.precision,
+            callbacks=callbacks,
+            seed=settings.seed,
+            verbose=self.verbose,
+            **chosen,
         )
-    ]
-    _write_history(folder / "history.csv", histories)
-    if settings.fine_tune_epochs:
-        say(
-            f"fine-tune: from {settings.from_stage}, {settings.fine_tune_epochs} epochs"
-        )
-        histories.append(
-            fine_tune(
-                model,
-                train,
-                held_out,
-                from_stage=settings.from_stage,
-                epochs=settings.fine_tune_epochs,
-                learning_rate=settings.fine_tune_rate,
-                **shared,
-            )
-        )
-        _write_history(folder / "history.csv", histories)
-    say(f"save: {folder / 'model.keras'}")
-    say(f"evaluate: the {'held-out' if scored is held_out else 'test'} images")
-    report = evaluate(model, scored, batch_size=settings.batch_size)
-    write_report(folder, report)
-    _draw(train, scored, histories, model, folder)
-    return model, report
+        taken = format_duration(outcome.seconds)
+        self.say(f"save: {self.folder / 'model.keras'}, after {taken}")
+        return self.report(model, parts, outcome.report)
+
+    def report(self, model: Classifier, parts: Parts, report: Report | None) -> Report:
+        """Evaluates, and writes tables and figures, the report last of all.
+
+        Args:
+            model: The trained model.
+            parts: The images.
+            report: On the held-out images, if it is known.
+        """
+        if parts.tested:
+            self.say("evaluate: the test images")
+        else:
+            self.say("evaluate: the held-out images, which chose the weights, too")
+        if report is None or parts.tested:
+            report = evaluate(model, parts.scored)
+        history = read_manifest(self.folder)["result"]["history"]
+        if any(history.values()):
+            _write_history(self.folder / "history.csv", history)
+            figure = plot_history(history)
+            figure.savefig(self.folder / "history.png", dpi=120)
+        _draw(parts, model, self.folder)
+        write_report(self.folder, report)
+        return report
 
 
 def _checked(
     data: ImageData, settings: RunSettings, say: Callable[[str], None]
 ) -> ImageData:
     """Tells what is wrong with the images, and leaves out what cannot be read if asked to."""
-    data = readable(data, settings.on_error)
+    found, data = len(data), readable(data, settings.on_error)
     audit = data.check()
     if audit.unreadable:
         raise DataError(
             f"{audit.unreadable[0][1]} {len(audit.unreadable):,} of {len(data):,} images "
             "cannot be read: `kerasresnet check` lists them. Repair or remove them, or "
-            "leave them out with on_error='skip' (--on-error skip)."
+            "leave them out with --on-error skip."
         )
+    if audit.obstacles:
+        rest = (
+            " of a second class"
+            if len(audit.counts) == 1
+            else ", or leave such classes out"
+        )
+        raise DataError(
+            f"Training cannot start. {'. '.join(audit.obstacles)}. Add photos{rest}."
+        )
+    others = "every other image" if len(data) < found else "every image"
+    say(f"check: {_findings(audit) or others + ' can be read'}")
+    return data
+
+
+def _findings(audit: Audit) -> str:
+    """What may spoil the result, but does not stop training."""
+    same = "groups of images that are the same"
     findings = [
         f"{what}: {len(found):,}"
         for what, found in (
-            (
-                "groups of images that are the same with different labels",
-                audit.label_conflicts,
-            ),
-            ("groups of images that are the same in different parts", audit.leaks),
+            (f"{same} with different labels", audit.label_conflicts),
+            (f"{same} in different parts", audit.leaks),
             ("images of one colour", audit.blank),
         )
         if found
     ]
-    said = "; ".join(findings) + ". kerasresnet check lists them" if findings else "every image can be read"  # fmt: skip
-    say(f"check: {said}")
-    return data
+    return "; ".join(findings) + ". kerasresnet check lists them" if findings else ""
 
 
-def _divided(
-    data: ImageData, settings: RunSettings
-) -> tuple[ImageData, ImageData, ImageData]:
-    """The images to train on, to validate on, and to report on."""
-    if data.parts is None:
-        train, held_out = data.split(settings.validation, seed=settings.seed)
-        return train, held_out, held_out
-    parts = {part.parts[0]: part for part in data.split() if part.parts}
-    if "train" not in parts or not parts.keys() & {"validation", "test"}:
-        raise DataError(
-            f"The images are divided into {listing(parts)}; expected a part 'train' and a "
-            "part 'validation' or 'test'."
-        )
-    held_out = parts["validation" if "validation" in parts else "test"]
-    return parts["train"], held_out, parts.get("test", held_out)
+# What came of it ------------------------------------------------------------------------
 
 
-def _draw(
-    train: ImageData,
-    held_out: ImageData,
-    histories: Sequence[keras.callbacks.History],
-    model: Classifier,
-    folder: Path,
-) -> None:
-    plot_images(train).savefig(folder / "images.png", dpi=120)
-    plot_history(*histories).savefig(folder / "history.png", dpi=120)
-    some = predict(model, held_out.take(9))
-    plot_predictions(some).savefig(folder / "predictions.png", dpi=120)
-
-
-def _build(
-    class_names: tuple[str, ...], settings: RunSettings, say: Callable[[str], None]
-) -> Classifier:
-    model = build_classifier(
-        class_names=class_names,
-        weights=settings.weights,
-        input_shape=(settings.image_size, settings.image_size, 3),
-        hidden_units=settings.hidden_units,
-        dropout=settings.dropout,
-    )
-    trained = sum(math.prod(weight.shape) for weight in model.trainable_weights)
-    say(
-        f"build: ResNet50 for {settings.image_size} px, {model.count_params():,} "
-        f"parameters, {trained:,} of them in the head"
-    )
-    return model
-
-
-class _SaveEachEpoch(keras.callbacks.Callback):
-    """Keeps the model of the last whole epoch, also if the run is stopped.
-
-    Written aside and renamed: a stop in the middle leaves the file before.
-    """
-
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self._path = path
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        del epoch, logs
-        aside = self._path.with_name("model.partial.keras")
-        self.model.save(aside)
-        aside.replace(self._path)
+def _draw(parts: Parts, model: Classifier, folder: Path) -> None:
+    plot_images(parts.train).savefig(folder / "images.png", dpi=120)
+    some = parts.scored.take(9)
+    names = None if some.labels is None else [some.class_names[i] for i in some.labels]
+    figure = plot_predictions(predict(model, some), labels=names)
+    figure.savefig(folder / "predictions.png", dpi=120)
 
 
 def write_report(folder: Path, report: Report) -> None:
-    """Writes `report.txt`, `mistakes.csv` and `confusion.png` into a folder."""
-    (folder / "report.txt").write_text(f"{report}\n", "utf-8")
+    """Writes `confusion.png`, `mistakes.csv` and at last `report.txt` into a folder."""
+    plot_confusion(report).savefig(folder / "confusion.png", dpi=120)
     rows = [
         (m.source, m.label, m.predicted, f"{m.probability:.4f}")
         for m in report.mistakes
     ]
-    _write_csv(
+    write_csv(
         folder / "mistakes.csv", ("source", "label", "predicted", "probability"), rows
     )
-    plot_confusion(report).savefig(folder / "confusion.png", dpi=120)
+    write_aside(folder / REPORT, lambda file: file.write(f"{report}\n".encode()))
 
 
-def _write_settings(path: Path, settings: RunSettings, data: ImageData) -> None:
-    record = {
-        "settings": asdict(settings),
-        "class_names": data.class_names,
-        "counts": data.counts(),
-        "versions": {
-            "kerasresnet": __version__,
-            "keras": keras.__version__,
-            "numpy": np.__version__,
-            "python": platform.python_version(),
-        },
-    }
-    path.write_text(
-        json.dumps(record, indent=2, ensure_ascii=False, default=str) + "\n", "utf-8"
-    )
-
-
-def _write_history(path: Path, histories: Sequence[keras.callbacks.History]) -> None:
-    names = list(histories[0].history)
-    rows = [
-        row
-        for history in histories
-        for row in zip(*(history.history[name] for name in names), strict=True)
-    ]
-    numbered = [(epoch, *row) for epoch, row in enumerate(rows, 1)]
-    _write_csv(path, ("epoch", *names), numbered)
-
-
-def _write_csv(
-    path: Path, header: Sequence[str], rows: Sequence[Sequence[Any]]
-) -> None:
-    with path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(header)
-        writer.writerows(rows)
+def _write_history(path: Path, history: Mapping[str, Sequence[float]]) -> None:
+    rows = enumerate(zip(*history.values(), strict=True), 1)
+    write_csv(path, ("epoch", *history), [(epoch, *row) for epoch, row in rows])

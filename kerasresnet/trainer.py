@@ -4,7 +4,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -18,9 +18,10 @@ from kerasresnet.checkpoints import Checkpoints
 from kerasresnet.classifier import Classifier, check_classifier
 from kerasresnet.compiling import compile_classifier
 from kerasresnet.datasets import is_dataset
+from kerasresnet.disk import remove
 from kerasresnet.division import OnError
 from kerasresnet.durations import format_duration, parse_duration
-from kerasresnet.errors import ArtifactError, DataError, unknown
+from kerasresnet.errors import ArtifactError, DataError, count_of, unknown
 from kerasresnet.evaluation import Report, evaluate
 from kerasresnet.extraction import Verbosity
 from kerasresnet.feeding import FeedSettings
@@ -51,7 +52,7 @@ RecipeChoice: TypeAlias = Literal["auto"] | Recipe
 # Held out for validation where there is no validation data.
 _HELD_OUT = 0.2
 # A head with hidden units has no exact solution: it is trained for so long, at this rate.
-_HEAD_EPOCHS, _HEAD_RATE = 10, 1e-3
+HEAD_EPOCHS, _HEAD_RATE = 10, 1e-3
 
 _log = logging.getLogger(__name__)
 
@@ -243,13 +244,11 @@ class _Job:
 
     def choose(self, budget: float | None, overrides: Mapping[str, Any]) -> Recipe:
         """Measures, and lets the rules choose."""
-        own = dict(overrides)
-        if self.hidden:
-            own["probe"] = False  # which solves a head without hidden units
         facts = measure(
             self.model, self.inputs.train, self.inputs.validation, self.precision
         )
-        return choose_recipe(facts, time_budget=budget, **own)
+        chosen = choose_recipe(facts, time_budget=budget, **overrides)
+        return _without_probe(chosen) if self.hidden else chosen
 
     def follow(
         self,
@@ -271,9 +270,9 @@ class _Job:
         if recipe.probe:
             found = self._probe(inputs)
         take_names(model, inputs)
-        if not model.compiled:
-            compile_classifier(model, label_smoothing=recipe.label_smoothing)
         rounds = self._rounds(recipe)
+        if rounds and not model.compiled:
+            compile_classifier(model, label_smoothing=recipe.label_smoothing)
         deadline = _Deadline(budget, begun, state)
         best = Best(trained_in(model, rounds))
         course = Course(
@@ -292,7 +291,7 @@ class _Job:
             course.save()
         else:
             course.resume(state)
-            self.say(f"resume: after {len(course.history.epoch)} epochs")
+            self.say(f"resume: after {count_of(course.history.done, 'epoch')}")
         course.run()
         best.restore()
         best.report()
@@ -314,7 +313,7 @@ class _Job:
 
     def _rounds(self, recipe: Recipe) -> list[Round]:
         shape: dict[str, Any] = {"schedule": recipe.schedule, "warmup": recipe.warmup}
-        head = [Round(_HEAD_EPOCHS, None, _HEAD_RATE, **shape)] if self.hidden else []
+        head = [Round(HEAD_EPOCHS, None, _HEAD_RATE, **shape)] if self.hidden else []
         stages: Sequence[TrainableStage] = recipe.stages  # type: ignore[assignment]
         return head + [
             Round(count, stage, rate, layer_decay=recipe.layer_decay, **shape)
@@ -382,6 +381,24 @@ def _check_recipe(recipe: Any, overrides: Mapping[str, Any], budget: Any) -> Non
             "A Recipe is followed as it is: pass time_budget and overrides with "
             "recipe='auto', or change it with dataclasses.replace."
         )
+    if overrides.get("augmentation") == "none" and overrides.get("views", 1) not in (1, None):  # fmt: skip
+        raise ValueError(
+            f"views={overrides['views']} is a number of random views, but with "
+            "augmentation='none' there is one. Pass another augmentation, such as 'light'."
+        )
+
+
+def _without_probe(recipe: Recipe) -> Recipe:
+    """The same for a head with hidden units, which has no exact solution."""
+    why = (
+        f"The head has hidden units and no exact solution: it is trained for {HEAD_EPOCHS} "
+        f"epochs at {_HEAD_RATE:g}, which the predicted time leaves out."
+    )
+    decisions = [
+        Decision("probe", False, why) if each.name == "probe" else each  # noqa: FBT003
+        for each in recipe.decisions
+    ]
+    return replace(recipe, probe=False, decisions=tuple(decisions))
 
 
 def _inputs(
@@ -414,7 +431,11 @@ def _folder(run_dir: str | Path | None, *, resume: bool) -> Path | None:
             raise ValueError("resume=True needs run_dir, the folder of the run.")
         return None
     folder = Path(run_dir)
-    return folder if resume else empty_folder(folder)
+    if not resume:
+        return empty_folder(folder)
+    for left in folder.glob("*.partial"):  # by a kill while it was written
+        remove(left)
+    return folder
 
 
 def _begin(

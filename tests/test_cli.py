@@ -6,21 +6,28 @@ import json
 import logging
 import os
 import shutil
+from dataclasses import fields
 from pathlib import Path
 
-import keras
+import numpy as np
 import pytest
 
 import kerasresnet as kr
-from kerasresnet import arguments, classifier, cli, demo, runs
+from kerasresnet import arguments, backbones, cli, demo, imagenet, runs, trainer, upkeep
 from kerasresnet.augmentation import PRESETS
+from kerasresnet.index import NAME
+from kerasresnet.notes import RunSettings, read_settings
+from kerasresnet.rules import Facts
+from kerasresnet.schedules import WARMUP
 
 
 @pytest.fixture(autouse=True)
 def _unchanged_process(monkeypatch):
     """`main` owns its process; the tests do not."""
     monkeypatch.setattr(logging, "basicConfig", lambda **_: None)
-    monkeypatch.setattr(keras.utils, "set_random_seed", lambda seed: None)
+    for name in ("extraction", "precision", "keeping"):
+        log = logging.getLogger(f"kerasresnet.{name}")
+        monkeypatch.setattr(log, "level", log.level)  # brought back
 
 
 @pytest.fixture
@@ -41,30 +48,168 @@ def test_wrong_usage_exits_with_two():
     assert stopped.value.code == 2
 
 
-def test_train_writes_a_run_and_says_where(
-    small, flower_folder, tmp_path, monkeypatch, capsys
-):
-    def build(class_names, **settings):
-        return small(len(class_names), class_names=class_names, **settings)
+# Training ------------------------------------------------------------------------------------
 
-    monkeypatch.setattr(runs, "build_classifier", build)
+
+def facts_of(model, train, validation, precision):
+    times = {"trunk_seconds": 1e-4, "step_seconds": dict.fromkeys(kr.STAGES[:-1], 1e-4)}
+    return Facts(images=len(train), smallest_class=3, classes=5, image_size=32, **times)
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """The stand-in in ResNet50's place, and the same speed on every machine."""
+    small = backbones.BACKBONES["small"]
+    monkeypatch.setitem(backbones.BACKBONES, "resnet50", small)
+    monkeypatch.setattr(trainer, "measure", facts_of)
+
+
+SHORT = ["--weights", "none", "--image-size", "32", "--dropout", "0.5"]
+TUNED = [*SHORT, "--from-stage", "conv5", "--views", "1", "--epochs"]
+
+
+@pytest.mark.usefixtures("quick")
+def test_train_writes_a_run_and_says_where(
+    flower_folder, tmp_path, monkeypatch, capsys
+):
     monkeypatch.chdir(tmp_path)
-    options = [
-        "--weights",
-        "none",
-        "--image-size",
-        "32",
-        "--epochs",
-        "1",
-        "--fine-tune-epochs",
-        "0",
-    ]
-    assert cli.main(["train", str(flower_folder), *options]) == 0
+    words = ["train", str(flower_folder), *SHORT, "--from-stage", "none"]
+    assert cli.main(words) == 0
     printed = capsys.readouterr().out
-    assert "index: ImageData(30 images, 5 classes" in printed
-    assert f"results: {tmp_path / 'runs' / 'flower_photos-1'}" in printed
+    steps = ["index: ImageData(30 images, 5 classes", "check:", "split:", "build:"]
+    steps += ["Recipe, predicted to take", "linear probe on", "save:", "evaluate:"]
+    steps += ["accuracy", f"results: {tmp_path / 'runs' / 'flower_photos-1'}", "next:"]
+    positions = [printed.index(f"\n{step}" if n else step) for n, step in enumerate(steps)]  # fmt: skip
+    assert positions == sorted(positions)
     assert (tmp_path / "runs" / "flower_photos-1" / "model.keras").is_file()
-    assert "fine-tune" not in printed
+    assert "Epoch" not in printed
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_run_that_is_stopped_goes_on_and_is_done_again(
+    flower_folder, tmp_path, monkeypatch, capsys
+):
+    shutil.copytree(flower_folder, tmp_path / "photos")
+    train = ["train", str(tmp_path / "photos"), *TUNED, "2", "--out"]
+    whole, cut = tmp_path / "whole", tmp_path / "the cut"
+    assert cli.main([*train, str(whole)]) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer.Course, "_report_one_class", interrupt)
+        assert cli.main([*train, str(cut)]) == 1
+    way = f"kerasresnet train --out '{cut}' --resume"
+    assert capsys.readouterr().err.endswith(f"stopped. To go on: {way}\n")
+    assert cli.main([*train, str(cut)]) == 1
+    assert "--resume" in capsys.readouterr().err
+    resume = ["train", "--out", str(cut), "--resume"]
+    assert cli.main(resume) == 0
+    for name in ("history.csv", "report.txt", "settings.json", "split.csv"):
+        assert (cut / name).read_bytes() == (whole / name).read_bytes()
+    models = [kr.load(folder / "model.keras") for folder in (whole, cut)]
+    for one, other in zip(*(model.get_weights() for model in models), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert cli.main(resume) == 1
+    assert "is finished. There is nothing to go on with" in capsys.readouterr().err
+
+    before = sorted(tmp_path.rglob("*")), os.environ["KERASRESNET_CACHE"]
+    assert cli.main(["reproduce", str(cut)]) == 0
+    assert "verdict: the same, bit for bit\n" in capsys.readouterr().out
+    assert (sorted(tmp_path.rglob("*")), os.environ["KERASRESNET_CACHE"]) == before
+    next((tmp_path / "photos" / "roses").iterdir()).write_bytes(b"no image")
+    out = ["--out", str(tmp_path / "again")]
+    assert cli.main(["reproduce", str(cut), *out]) == 1
+    assert "verdict: it cannot come to the same" in capsys.readouterr().out
+
+
+def interrupt(*arguments):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_second_run_is_kept_where_it_is_wanted(flower_folder, tmp_path, capsys):
+    run, again = tmp_path / "run", tmp_path / "again"
+    words = ["train", str(flower_folder), *TUNED, "1"]
+    assert cli.main([*words, "--out", str(run)]) == 0
+    assert cli.main(["reproduce", str(run), "--out", str(again)]) == 0
+    assert capsys.readouterr().out.endswith(f"results: {again}\n")
+    names = [{path.name for path in folder.iterdir()} for folder in (run, again)]
+    assert names[0] == names[1]
+    assert {path.name for path in tmp_path.iterdir()} == {"run", "again"}
+    assert read_settings(again)[0].cache == "auto"
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_run_that_is_stopped_before_it_begins_leaves_nothing(
+    flower_folder, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(trainer, "measure", interrupt)
+    out = ["--out", str(tmp_path / "run")]
+    assert cli.main(["train", str(flower_folder), *SHORT, *out]) == 1
+    assert capsys.readouterr().err == "kerasresnet: stopped\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_time_that_is_too_short_is_said_and_leaves_nothing(
+    flower_folder, tmp_path, capsys
+):
+    words = [*SHORT, "--time-budget", "0.001", "--out", str(tmp_path / "run")]
+    assert cli.main(["train", str(flower_folder), *words]) == 1
+    assert "is too short" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("", "required: DIR_OR_CSV"),
+        ("--seed 1", "required: DIR_OR_CSV"),
+        ("--resume", "argument --resume: expected with --out RUN"),
+        (
+            "photos --resume --out run --image-size 224 --augment",
+            "received --image-size, --augmentation, DIR_OR_CSV, too",
+        ),
+        ("photos --views 4 --augmentation none", "--views: expected with another"),
+        ("photos --from-stage none conv5", "expected stages or none, received both"),
+        (
+            "photos --from-stage none --epochs 3",
+            "argument --epochs: expected one value",
+        ),
+        (
+            "photos --from-stage conv5 conv4 --learning-rate 1 2 3",
+            "argument --learning-rate: expected one value for all stages or one for each "
+            "of --from-stage conv5 conv4, received 3",
+        ),
+    ],
+)
+def test_arguments_that_do_not_go_together_are_wrong_usage(words, said, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["train", *words.split()])
+    assert stopped.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+def test_what_is_given_arrives_in_a_form_that_means_the_same_from_any_folder(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "trunk.h5").touch()
+    names = [field.name for field in fields(RunSettings)]
+
+    def chosen(text):
+        words = ["train", "photos", *text.split()]
+        return cli._chosen(arguments.build_parser().parse_args(words), names)
+
+    assert chosen("") == {}
+    assert chosen("--weights none --from-stage none") == {"weights": None, "from_stage": ()}  # fmt: skip
+    assert chosen("--weights trunk.h5 --cache kept") == {
+        "weights": str(tmp_path / "trunk.h5"),
+        "cache": tmp_path / "kept",
+    }
+    assert chosen("--weights imagenet --epochs 2 3 --time-budget 1h") == {
+        "weights": "imagenet",
+        "epochs": (2, 3),
+        "time_budget": "1h",
+    }
 
 
 def test_check_says_what_is_wrong_and_whether_training_would_stop(
@@ -161,7 +306,7 @@ def test_predict_prints_the_same_answers_in_every_form(
 def test_predict_knows_the_imagenet_network_by_name(
     small, flowers, monkeypatch, capsys
 ):
-    monkeypatch.setattr(classifier, "imagenet_classifier", lambda: small(3))
+    monkeypatch.setattr(imagenet, "imagenet_classifier", lambda: small(3))
     assert predict("imagenet", capsys, flowers.paths[0], "--top", 1)
 
 
@@ -187,14 +332,18 @@ def test_doctor_prints_a_line_for_each_finding(capsys):
     ("line", "reason"),
     [
         ("train absent", "absent does not exist"),
+        ("train absent.csv", "absent.csv does not exist. Expected a CSV file"),
         ("evaluate absent.keras {photos}", "There is no file absent.keras. Expected"),
+        ("evaluate imagenet {photos}", "There is no file imagenet. Expected"),
         ("predict {model} absent.jpg", "There is no file absent.jpg"),
         ("predict {model} {empty}", "There is no image in"),
         (
             "train {photos} --weights absent.h5 --out {empty}/run",
             "absent.h5 does not exist",
         ),
-        ("train {photos} --out {photos}", "exists and is not empty"),
+        ("train {photos} --out {photos}", "is not empty. Choose another folder"),
+        ("train --out {empty} --resume", "settings.json is missing. Expected the"),
+        ("reproduce {empty}", "settings.json is missing. Expected the"),
     ],
 )
 def test_a_failed_job_is_one_line_and_exits_with_one(
@@ -231,7 +380,12 @@ def test_only_the_notes_of_the_start_are_kept_off_the_screen(capfd):
     [
         "--epochs 0",
         "--epochs x",
-        "--fine-tune-epochs -1",
+        "--warmup 1",
+        "--layer-decay 0",
+        "--layer-decay 1.1",
+        "--label-smoothing 1",
+        "--time-budget soon",
+        "--schedule linear",
         "--validation 0",
         "--validation 1.5",
         "--dropout 1",
@@ -260,11 +414,16 @@ def test_the_presets_of_the_command_line_are_those_of_augmentation():
     assert strong.augmentation == "strong"
 
 
-def test_defaults_of_the_command_line_are_those_of_the_run():
-    options = arguments.build_parser().parse_args(["train", "photos"])
-    settings = runs.RunSettings()
-    for name, value in vars(settings).items():
-        assert getattr(options, name) == value
+def test_defaults_that_the_help_tells_are_those_of_a_run(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["train", "--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    for field in fields(RunSettings):
+        option = f"--{field.name.replace('_', '-')} "
+        about = told[told.rindex(option) :].split(" --")[0]
+        if field.default not in (None, ()):
+            assert f"(default: {field.default:g}" in about if isinstance(field.default, float) else f"(default: {field.default}" in about  # fmt: skip
+    assert tuple(WARMUP) == arguments._SCHEDULES
 
 
 def test_a_job_that_failed_leaves_no_empty_folder(flower_folder, tmp_path, monkeypatch):
@@ -274,17 +433,22 @@ def test_a_job_that_failed_leaves_no_empty_folder(flower_folder, tmp_path, monke
     assert list((tmp_path / "runs").iterdir()) == []
 
 
-def test_the_cache_is_shown_and_cleared(small, pixels, tmp_path, monkeypatch, capsys):
+def test_the_cache_is_shown_and_cleared(
+    small, pixels, flower_folder, tmp_path, monkeypatch, capsys
+):
     monkeypatch.setenv("KERASRESNET_CACHE", str(tmp_path / "cache"))
     assert cli.main(["cache"]) == 0
-    assert "0 B of 20 GB, 0 entries" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "0 B of 20 GB, 0 entries\nwhat was seen of photos: 0 B\n" in said
+    assert cli.main(["check", str(flower_folder)]) == 0
     kr.extract_features(small(), pixels[0], precision="float32", verbose=0)
     assert cli.main(["cache", "show"]) == 0
     *_, line = capsys.readouterr().out.splitlines()
     assert line.split()[2] == "10"
+    seen = upkeep.size_text((tmp_path / "cache" / NAME).stat().st_size)
     assert line.endswith("avg_pool  32 x 32     float32")
     assert cli.main(["cache", "clear", "--dir", str(tmp_path / "cache")]) == 0
-    assert "of features removed" in capsys.readouterr().out
+    assert f"of features and {seen} of what was seen" in capsys.readouterr().out
     assert list((tmp_path / "cache").iterdir()) == []
 
 
@@ -295,3 +459,69 @@ def test_the_cache_is_shown_and_cleared(small, pixels, tmp_path, monkeypatch, ca
 def test_the_cache_of_a_run_is_chosen_by_a_word(word, cache):
     options = arguments.build_parser().parse_args(["train", "photos", "--cache", word])
     assert options.cache == cache
+
+
+def test_check_tells_of_a_class_without_photos_and_of_all_else(
+    flower_folder, tmp_path, capsys
+):
+    folder = tmp_path / "photos"
+    shutil.copytree(flower_folder, folder)
+    (folder / "lilies").mkdir()
+    shutil.copy(next((folder / "roses").iterdir()), folder / "daisy" / "copy.jpg")
+    assert cli.main(["check", str(folder)]) == 1
+    said = capsys.readouterr().out
+    assert "31 images in 6 classes" in said
+    assert "1 group of images that are the same with different labels" in said
+    assert "Training would stop:\n  Without an image: lilies\n" in said
+    assert cli.main(["train", str(folder), "--weights", "none"]) == 1
+    assert "Class 'lilies' in" in capsys.readouterr().err
+
+
+def test_a_broken_link_in_a_folder_is_treated_like_any_unreadable_photo(
+    model_file, flower_folder, tmp_path, capsys
+):
+    shutil.copytree(flower_folder / "roses", tmp_path / "roses")
+    (tmp_path / "roses" / "link.jpg").symlink_to("gone.jpg")
+    words = ["predict", str(model_file), str(tmp_path / "roses")]
+    assert cli.main(words) == 1
+    assert "link.jpg cannot be read: it is a broken link" in capsys.readouterr().err
+    assert cli.main([*words, "--on-error", "skip"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 6
+
+
+@pytest.mark.parametrize(
+    ("name", "run"), [("my.photos.v2", "my.photos.v2-1"), ("all.csv", "all-1")]
+)
+def test_a_run_is_named_after_its_folder_or_table(
+    name, run, flowers, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    if name.endswith("csv"):
+        flowers.to_csv(name)
+    else:
+        shutil.copytree(flowers.paths[0].parents[1], name)
+    seen = []
+
+    def stop(data, folder, settings, **rest):
+        seen.extend([folder, rest["source"], settings.epochs])
+        raise kr.DataError("enough")
+
+    monkeypatch.setattr(runs, "train_run", stop)
+    assert cli.main(["train", name, "--epochs", "3"]) == 1
+    assert seen == [Path("runs") / run, tmp_path / name, (3,)]
+
+
+def test_a_line_of_the_log_is_shown_once():
+    once = cli._Once()
+    records = [
+        logging.LogRecord("a", level, "", 0, text, (), None)
+        for level, text in ((30, "x"), (30, "x"), (30, "y"), (20, "x"))
+    ]
+    assert [once.filter(record) for record in records] == [True, False, True, True]
+
+
+def test_errors_of_a_table_help_without_python(flower_folder, tmp_path, capsys):
+    table = tmp_path / "a.csv"
+    table.write_text("photo,label\n1.jpg,x\n", "utf-8")
+    assert cli.main(["check", str(table)]) == 1
+    assert "Rename the column (in Python," in capsys.readouterr().err

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 import kerasresnet as kr
-from kerasresnet import demo, runs
+from kerasresnet import backbones, demo
 from kerasresnet.decoding import read_image
 from kerasresnet.demo import draw_flowers, run_demo
-from kerasresnet.runs import RunSettings
+from kerasresnet.notes import RunSettings
 
 
 def bytes_below(folder):
@@ -38,22 +38,18 @@ def test_mean_colour_alone_does_not_tell_the_classes(tmp_path):
 
 
 @pytest.fixture
-def quick(small, monkeypatch):
+def quick(monkeypatch):
     """The demo on the stand-in network, with few photos."""
-
-    def build(class_names, **settings):
-        settings.pop("weights")
-        return small(len(class_names), class_names=class_names, **settings)
 
     def draw(folder, per_class, seed):
         return draw_flowers(folder, per_class=5, seed=seed)
 
     def settings(**chosen):
-        return RunSettings(
-            **{**chosen, "image_size": 32, "epochs": 1, "fine_tune_epochs": 1}
-        )
+        few = {"image_size": 32, "from_stage": ("conv5",), "epochs": (1,), "views": 1}
+        return RunSettings(**{**chosen, **few})
 
-    monkeypatch.setattr(runs, "build_classifier", build)
+    small = backbones.BACKBONES["small"]
+    monkeypatch.setitem(backbones.BACKBONES, "resnet50", small)
     monkeypatch.setattr(demo, "draw_flowers", draw)
     monkeypatch.setattr(demo, "RunSettings", settings)
 
@@ -73,8 +69,6 @@ def test_the_demo_says_every_step_and_leaves_the_figures(quick, tmp_path, monkey
         "check",
         "split",
         "build",
-        "train",
-        "fine-tune",
         "save",
         "evaluate",
         "predict",
@@ -86,7 +80,7 @@ def test_the_demo_says_every_step_and_leaves_the_figures(quick, tmp_path, monkey
     assert positions == sorted(positions)
     assert "weights: random. This network has never seen a photo" in text
     assert "Figures: confusion.png, history.png, images.png, predictions.png" in text
-    assert (tmp_path / "demo" / "history.png").is_file()
+    assert (tmp_path / "demo" / "run" / "history.png").is_file()
 
 
 @pytest.mark.parametrize(

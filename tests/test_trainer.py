@@ -82,6 +82,21 @@ def test_a_head_with_hidden_units_is_trained_first(small, parts):
     assert len(outcome.history.epoch) == 10 + 1
 
 
+def test_a_head_with_hidden_units_is_trained_also_alone(small, parts):
+    outcome = kr.train(small(3, hidden_units=(8,)), *parts, stages=(), verbose=0)
+    assert (outcome.recipe.probe, len(outcome.history.epoch)) == (False, 10)
+    assert "has hidden units" in str(outcome.recipe)
+
+
+def test_a_model_that_is_only_solved_is_saved_without_an_optimizer(
+    small, parts, tmp_path, recwarn
+):
+    model = small(3)
+    kr.train(model, *parts, run_dir=tmp_path / "run", verbose=0)
+    assert not kr.load(tmp_path / "run" / "model.keras").compiled
+    assert not [each for each in recwarn if "optimizer" in str(each.message)]
+
+
 def test_a_fifth_is_held_out_where_there_is_no_validation_data(small, coloured):
     outcome = kr.train(small(3), coloured, verbose=0)
     assert 2 <= len(outcome.report) <= 30
@@ -117,6 +132,7 @@ def test_no_epoch_is_begun_that_would_end_too_late(small, parts, monkeypatch, ca
         ({"recipe": "best"}, "Unknown recipe"),
         ({"resume": True}, "resume=True needs run_dir"),
         ({"epoch": 3}, "epoch"),
+        ({"views": 4, "augmentation": "none"}, "views=4 is a number of random views"),
         ({"time_budget": "soon"}, "duration"),
         ({"time_budget": 0.001}, "too short"),
         ({"precision": "half"}, "precision"),
