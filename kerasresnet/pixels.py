@@ -5,6 +5,7 @@ In which order they come, and what is done with them, is decided in `pipeline`.
 
 import logging
 import math
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from numbers import Integral
@@ -22,7 +23,8 @@ from kerasresnet.index import digests, forget
 MEMORY_BYTES = 2**31
 
 _log = logging.getLogger(__name__)
-_pool = ThreadPoolExecutor(thread_name_prefix="kerasresnet")
+# One more than there are cores, so that one may wait for the disk; more only change places.
+_pool = ThreadPoolExecutor((os.cpu_count() or 1) + 1, thread_name_prefix="kerasresnet")
 # Its work waits for that of the other pool, so it must not take places there.
 _ahead = ThreadPoolExecutor(1, thread_name_prefix="kerasresnet-ahead")
 
