@@ -180,8 +180,13 @@ def _learning_rates(facts: Facts, known: Known) -> Choice:
     )
 
 
+def usual_batch_size(images: int) -> int:
+    """Returns the number of images in a batch, for a number of training images."""
+    return 16 if images < 500 else 32
+
+
 def _batch_size(facts: Facts, known: Known) -> Choice:
-    return 16 if facts.images < 500 else 32, (
+    return usual_batch_size(facts.images), (
         "16 below 500 photos, so that an epoch has enough steps, else 32; small batches "
         "generalise well (Masters and Luschi 2018, https://arxiv.org/abs/1804.07612)."
     )
