@@ -155,10 +155,10 @@ def probe(  # noqa: PLR0913 - the public contract
         "weights": np.array([weights.get(int(label), 1.0) for label in labels]),
     }
     path = solve_path(features, labels, **solved)
+    score = None
     if inputs.validation is None:
         numbers = _fold_numbers(inputs.train, labels, folds, seed)
         losses = fold_paths(features, labels, numbers, **solved).mean(axis=0)
-        score = None
     else:
         held_out = _columns(source, inputs.validation)
         losses = np.array([log_loss(each, *held_out) for each in path])
@@ -167,13 +167,25 @@ def probe(  # noqa: PLR0913 - the public contract
     _report_edge(tried, best)
     take_names(model, inputs)
     _write(model, path[best])
+    return _result(tried, losses, score, images=len(labels), folds=folds)
+
+
+def _result(
+    tried: tuple[float, ...],
+    losses: Pixels,
+    score: tuple[int, int] | None,
+    *,
+    images: int,
+    folds: int,
+) -> Probe:
+    """What came of it; the score is the number of hits and of held-out images."""
     return Probe(
-        penalty=tried[best],
+        penalty=tried[int(losses.argmin())],
         penalties=tried,
         losses=tuple(losses.tolist()),
         accuracy=None if score is None else score[0] / score[1],
         accuracy_interval=None if score is None else wilson_interval(*score),
-        images=len(labels),
+        images=images,
         folds=0 if score else folds,
     )
 

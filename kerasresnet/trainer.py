@@ -19,7 +19,7 @@ from kerasresnet.classifier import Classifier, check_classifier
 from kerasresnet.compiling import compile_classifier
 from kerasresnet.datasets import is_dataset
 from kerasresnet.disk import remove
-from kerasresnet.division import OnError
+from kerasresnet.division import OnError, readable
 from kerasresnet.durations import format_duration, parse_duration
 from kerasresnet.errors import ArtifactError, DataError, count_of, unknown
 from kerasresnet.evaluation import Report, evaluate
@@ -419,7 +419,9 @@ def _inputs(
         if isinstance(train, tuple | list) and len(train) == 2:
             names = model.class_names if model.named else None
             train = ImageData.from_arrays(*train, class_names=names)
-        whole = as_image_data(train, model.class_names, named=False) if not isinstance(train, ImageData) else train  # fmt: skip
+        if not isinstance(train, ImageData):
+            train = as_image_data(train, model.class_names, named=False)
+        whole = readable(train, on_error)
         train, validation = whole.split(_HELD_OUT, seed=seed)
         _log.info("%d of %d images are held out.", len(validation), len(whole))
     return watched_inputs(model, train, validation, on_error)

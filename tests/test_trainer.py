@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -32,7 +33,10 @@ FACTS = Facts(
 
 
 def facts_of(model, train, validation, precision):
-    return replace(FACTS, images=len(train))
+    counts = train.counts().values()
+    return replace(
+        FACTS, images=len(train), smallest_class=min(counts), classes=len(counts)
+    )
 
 
 SHORT = {"stages": ("conv5", "conv4"), "epochs": (2, 2), "views": 1, "verbose": 0}
@@ -101,6 +105,19 @@ def test_a_fifth_is_held_out_where_there_is_no_validation_data(small, coloured):
     outcome = kr.train(small(3), coloured, verbose=0)
     assert 2 <= len(outcome.report) <= 30
     assert len(outcome.report) + outcome.probe.images == 60
+
+
+def test_unreadable_photos_are_left_out_before_the_rest_is_divided(
+    small, flower_folder, tmp_path, caplog
+):
+    shutil.copytree(flower_folder, tmp_path / "photos")
+    (tmp_path / "photos" / "roses" / "bad.jpg").write_bytes(b"")
+    data = kr.ImageData.from_folder(tmp_path / "photos")
+    with pytest.raises(kr.DataError, match=r"bad\.jpg"):
+        kr.train(small(5), data, verbose=0)
+    outcome = kr.train(small(5), data, on_error="skip", verbose=0)
+    assert outcome.probe.images + len(outcome.report) == 30
+    assert caplog.text.count("1 of 31 images cannot be read and are left out") == 1
 
 
 def test_a_recipe_is_followed_again_as_it_was(small, parts):
