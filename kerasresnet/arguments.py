@@ -16,6 +16,7 @@ from kerasresnet.errors import listing
 _STAGES = ("conv1", "conv2", "conv3", "conv4", "conv5")
 _PRESETS = ("none", "light", "standard", "strong")
 _SCHEDULES = ("constant", "cosine", "one_cycle")
+_TRACKERS = ("wandb", "tensorboard", "mlflow")
 # What a run does not have to be given to go on, nor may be.
 _NOT_OF_THE_RUN = ("command", "refuse", "out", "resume")
 
@@ -251,6 +252,12 @@ def _add_computing(train: argparse.ArgumentParser) -> None:
         metavar="WHERE",
         help="features of the frozen part: 'auto' keeps them in the user's cache folder, "
         "'memory' for this run, 'off' not at all, a path there (default: auto)",
+    )
+    train.add_argument(
+        "--track",
+        choices=_TRACKERS,
+        help="also write the run to W&B, TensorBoard or MLflow; without a login or "
+        "server, into --out (default: none)",
     )
 
 

@@ -60,7 +60,7 @@ def all_candidates(
         ValueError: If one is out of range or twice there, or they are more than 200.
     """
     widths = _column("hidden_units", hidden_units, "((), (256,))")
-    if any(isinstance(units, str) or not isinstance(units, Iterable) for units in widths):  # fmt: skip
+    if not all(map(_is_listed, widths)):
         raise ValueError(
             "hidden_units must hold a sequence of widths for each head, received "
             f"{hidden_units!r}. Pass ((256,),) for one head with a hidden layer of 256."
@@ -70,9 +70,11 @@ def all_candidates(
     rates = _column("learning_rates", learning_rates, "(1e-3, 3e-3)")
     numbers = all(isinstance(rate, Real) for rate in rates)
     if not numbers or not all(0 < rate < math.inf for rate in rates):
-        raise ValueError(f"learning_rates must be positive, received {rates}.")
+        raise ValueError(f"learning_rates must be positive numbers, received {rates}.")
     if not all(isinstance(share, Real) for share in shares):
-        raise ValueError(f"dropout must hold numbers, received {shares}.")
+        raise ValueError(
+            f"dropout must hold shares, at least 0 and below 1, received {shares}."
+        )
     for units, share in itertools.product(widths, shares):
         check_head(units, share, "avg")
     found = [
@@ -84,7 +86,7 @@ def all_candidates(
 
 
 def _column(name: str, values: Any, example: str) -> list[Any]:
-    if isinstance(values, str) or not isinstance(values, Iterable):
+    if not _is_listed(values):
         raise ValueError(
             f"{name} must be a sequence, received {values!r}. Pass one such as "
             f"{example}: all combinations are trained."
@@ -92,17 +94,21 @@ def _column(name: str, values: Any, example: str) -> list[Any]:
     listed = list(values)
     if not listed:
         raise ValueError(
-            f"{name} is empty, so that there is no head to train. Pass at least one value, "
-            f"such as {example}."
+            f"{name} is empty, so that there is no head to train. Pass at least one "
+            f"value, such as {example}."
         )
     return listed
+
+
+def _is_listed(values: Any) -> bool:
+    return isinstance(values, Iterable) and not isinstance(values, str)
 
 
 def _check_number(asked: Sequence[Candidate]) -> None:
     if len(asked) > _MOST:
         raise ValueError(
-            f"These are {len(asked):,} combinations, more than the {_MOST} that are trained "
-            "at once. Pass fewer values, or sweep in steps."
+            f"These are {len(asked):,} combinations, more than the {_MOST} that are "
+            "trained at once. Pass fewer values, or sweep in steps."
         )
     twice = [each for each, count in Counter(asked).items() if count > 1]
     if twice:
@@ -163,7 +169,9 @@ class Candidates:
             class_weight: For each class number its weight, or None.
             ranking: What notes how good they are.
         """
-        labels = (examples.labels, *examples.weights) if examples.weights else examples.labels  # fmt: skip
+        labels: Any = examples.labels
+        if examples.weights:
+            labels = (labels, *examples.weights)
         batches = feature_batches(
             examples.rows,
             labels,

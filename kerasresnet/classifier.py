@@ -15,6 +15,7 @@ from kerasresnet.backbones import (
     stage_end,
     stage_of,
 )
+from kerasresnet.certainty import Certainty, check_unknown, with_threshold
 from kerasresnet.freezing import apply_plan, plan, set_trainable
 
 # Imported to be registered: compiled models are saved with them.
@@ -68,6 +69,7 @@ class Classifier(keras.Model):
         super().__init__(inputs=images, outputs=outputs, name=name)
         self._class_names = tuple(class_names)
         self._named = named
+        self.certainty: Certainty | None = None
         self._planned: tuple[Any, tuple[str, ...]] | None = None
         self._twin: Callable[..., Any] | None = None
         self._builder = {
@@ -91,6 +93,8 @@ class Classifier(keras.Model):
             raise ValueError(
                 f"The model has {len(self._class_names)} outputs, received {len(checked)} names."
             )
+        if self.threshold is not None:
+            check_unknown(checked)
         self._class_names = checked
         self._named = True
 
@@ -98,6 +102,23 @@ class Classifier(keras.Model):
     def named(self) -> bool:
         """Whether the classes were given names, and not just a number."""
         return bool(self._named)
+
+    @property
+    def threshold(self) -> float | None:
+        """Probability below which `predict` answers `"unknown"`; None for never.
+
+        `choose_threshold` finds one with a guarantee. It holds for the weights that the
+        model has when it is set: after training, `predict` asks for a new one.
+        """
+        if self.certainty is None or self.certainty.threshold is None:
+            return None
+        # A new object: Keras leaves out an assignment of the very same one, with which a
+        # user confirms a threshold after training.
+        return self.certainty.threshold + 0.0
+
+    @threshold.setter
+    def threshold(self, threshold: float | None) -> None:
+        self.certainty = with_threshold(self, threshold)
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -185,13 +206,14 @@ class Classifier(keras.Model):
             self._planned = (weakref.ref(self.optimizer), plan(self))
 
     def get_config(self) -> dict[str, Any]:
-        """Returns the builder's arguments, the names, the flags and the dtype policy."""
+        """Returns all but the weights: arguments, names, flags, threshold, dtype policy."""
         return {
             "class_names": list(self.class_names),
             "named": self.named,
             **self._builder,
             "name": self.name,
             "trained_layers": list(plan(self)),
+            "certainty": self.certainty and self.certainty.to_config(),
             "dtype": keras.dtype_policies.serialize(self.dtype_policy),
         }
 
@@ -210,9 +232,11 @@ class Classifier(keras.Model):
         """
         settings = dict(config)
         trained = settings.pop("trained_layers")
+        certainty = Certainty.from_config(settings.pop("certainty", None))
         policy = keras.dtype_policies.deserialize(settings.pop("dtype"))
         with _dtype_policy(policy):
             model = cls(**settings)
+        model.certainty = certainty
         apply_plan(model, trained)
         return model
 

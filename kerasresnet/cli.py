@@ -69,7 +69,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _failures() -> tuple[type[Exception], ...]:
     """What ends a job with one line; anything else is a bug and shows where it is."""
-    known = (KerasResNetError, ValueError, OSError, MemoryError, RuntimeError)
+    known = (
+        KerasResNetError,
+        ValueError,
+        OSError,
+        MemoryError,
+        RuntimeError,
+        ImportError,
+    )
     engine = sys.modules.get("tensorflow")
     return known if engine is None else (*known, engine.errors.OpError)
 
@@ -229,8 +236,8 @@ def _results(out: Path | None, parent: Path, name: str) -> Path:
 
 
 def _log_what_is_computed() -> None:
-    """Shows what is computed, where it is kept, in which precision, and which epoch won."""
-    for name in ("extraction", "precision", "keeping"):
+    """Shows what is computed, what is kept where, in which precision, which epoch won."""
+    for name in ("extraction", "precision", "keeping", "sinks"):
         logging.getLogger(f"kerasresnet.{name}").setLevel(logging.INFO)
 
 

@@ -57,7 +57,7 @@ class Marks(NamedTuple):
 
 
 def is_diverged(smoothed: Sequence[float]) -> bool:
-    """Returns whether the last of some smoothed losses is far above the lowest, or NaN."""
+    """Returns whether the last smoothed loss is far above the lowest, or NaN."""
     best = min(smoothed)
     return not smoothed[-1] - best <= (_DIVERGED - 1) * abs(best)
 
@@ -87,7 +87,7 @@ def marks_of(curve: Curve, planned: int) -> Marks:
 
 
 class _Fall(NamedTuple):
-    """The longest sequence of steps, perhaps with others between, each lower than the last."""
+    """The longest series of steps, others between or not, each lower than the last."""
 
     begin: int
     end: int
@@ -136,7 +136,7 @@ def _noise(losses: Sequence[float]) -> float:
 
 
 def _spread(counts: Pixels) -> Pixels:
-    """Standard deviations of the smoothed loss after so many batches, in those of a batch."""
+    """Standard deviations of the smoothed loss after so many batches; a batch's is 1."""
     beta = _MOMENTUM
     weights = beta**counts
     return np.sqrt((1 - beta) / (1 + beta) * (1 + weights) / (1 - weights))

@@ -15,6 +15,9 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 
+_MOST_OPTIONS = 20
+
+
 class KerasResNetError(Exception):
     """Base class of all errors that this library raises on purpose."""
 
@@ -64,12 +67,12 @@ def unknown(kind: str, value: object, options: Iterable[str]) -> ValueError:
         options: The names that would have been right.
 
     Returns:
-        A `ValueError` that lists the options and points at the nearest one.
+        A `ValueError` that lists the options, up to 20, and points at the nearest one.
     """
     names = list(options)
     near = get_close_matches(str(value), names, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
-    listed = ", ".join(repr(name) for name in names)
+    listed = listing(map(repr, names), _MOST_OPTIONS)
     return ValueError(f"Unknown {kind} {value!r}.{hint} Expected one of: {listed}.")
 
 

@@ -1,69 +1,48 @@
 """How good a model is, and how sure that number is.
 
-Numbers come from labels and probabilities, with NumPy alone.
+Images are scored here, and a `Report` is shown and written; `assessment` has its numbers.
 """
 
-from dataclasses import dataclass
-from functools import cached_property
+import csv
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from kerasresnet.assessment import Assessment
+from kerasresnet.audit import Audit
 from kerasresnet.classifier import Classifier, check_classifier
 from kerasresnet.datasets import checked_dataset, data_errors, is_dataset
 from kerasresnet.decoding import Pixels
 from kerasresnet.division import OnError, readable
-from kerasresnet.errors import DataError
+from kerasresnet.errors import count_of, listing
+from kerasresnet.images import ImageData
 from kerasresnet.inputs import (
     Data,
     as_image_data,
     check_skipping,
     integer_labels,
 )
-from kerasresnet.intervals import wilson_interval
+from kerasresnet.labelling import LabelIssues
 from kerasresnet.prediction import probabilities
+from kerasresnet.reporting import write_page
+from kerasresnet.sections import Contents
+from kerasresnet.summaries import Table, between, decimal, percent, plain
 
 _MOST_IN_MATRIX = 12
-
-
-@dataclass(frozen=True)
-class ClassScore:
-    """Scores of one class. A share of nothing is NaN.
-
-    Args:
-        name: Name of the class.
-        precision: Share of right ones among the images called this, 0..1.
-        recall: Share of this class's images that were called so, 0..1.
-        f1: Harmonic mean of the two.
-        support: Number of images of this class.
-    """
-
-    name: str
-    precision: float
-    recall: float
-    f1: float
-    support: int
-
-
-@dataclass(frozen=True)
-class Mistake:
-    """An image that was called something else.
-
-    Args:
-        source: Where the image is from.
-        label: Name of its class.
-        predicted: Name of the class that the model chose.
-        probability: The model's probability for that, 0..1.
-    """
-
-    source: str
-    label: str
-    predicted: str
-    probability: float
+# A table that is longer than the first shows as many classes as the second says.
+_MOST_CLASSES, _WORST_CLASSES = 30, 20
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Report:
+class Report(Assessment):
     """The result of an evaluation. `print(report)` shows it.
+
+    A class without images has no recall. It is left out of `balanced_accuracy`,
+    `macro_f1`, `roc_auc` and `average_precision`, and `print(report)` says so.
 
     Args:
         class_names: Names of the classes, in label order.
@@ -85,117 +64,132 @@ class Report:
     (Mistake(source='b.jpg', label='cat', predicted='dog', probability=0.6),)
     """
 
-    class_names: tuple[str, ...]
-    labels: Pixels
-    probabilities: Pixels
-    sources: tuple[str, ...]
-
-    def __post_init__(self) -> None:
-        if not len(self.labels):
-            raise DataError("There is no image to evaluate.")
-        if self.probabilities.shape != (len(self.labels), len(self.class_names)):
-            raise DataError(
-                f"probabilities has shape {self.probabilities.shape}, expected "
-                f"{(len(self.labels), len(self.class_names))}: a row for each label, a column "
-                "for each class."
-            )
-        if np.isnan(self.probabilities).any():
-            raise DataError(
-                "The model gave NaN instead of probabilities: its weights are damaged, or "
-                "training diverged. Train again with a lower learning rate."
-            )
-        if self.labels.min() < 0 or self.labels.max() >= len(self.class_names):
-            raise DataError(
-                f"Labels run from {self.labels.min()} to {self.labels.max()}, expected 0 "
-                f"to {len(self.class_names) - 1}."
-            )
-        if len(self.sources) != len(self.labels):
-            raise DataError(
-                f"There are {len(self.labels):,} labels but {len(self.sources):,} sources."
-            )
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
     def __repr__(self) -> str:
         return f"Report({len(self):,} images, accuracy {self.accuracy:.4f})"
 
-    @cached_property
-    def predicted(self) -> Pixels:
-        """Most probable class of each image, integers of shape `(N,)`."""
-        return self.probabilities.argmax(axis=1)
+    def to_dict(self) -> dict[str, Any]:
+        """Returns all numbers as plain Python values that JSON knows; NaN becomes None.
 
-    @property
-    def accuracy(self) -> float:
-        """Share of images whose most probable class is the right one, 0..1."""
-        return float(np.mean(self.predicted == self.labels))
+        The keys are `"images"`, `"class_names"`, the names in `intervals`, and
+        `"intervals"`, `"per_class"`, `"confusion"`, `"confused_pairs"` and
+        `"reliability"`. What each image was called is in the table of `to_csv`.
+        """
+        numbers = {
+            name: self.top_k(5) if name == "top_5" else getattr(self, name)
+            for name in self.intervals
+        }
+        tables = {
+            name: [asdict(row) for row in getattr(self, name)]
+            for name in ("per_class", "confused_pairs", "reliability")
+        }
+        return plain(
+            {
+                "images": len(self),
+                "class_names": self.class_names,
+                **numbers,
+                "intervals": self.intervals,
+                "confusion": self.confusion,
+                **tables,
+            }
+        )
 
-    @property
-    def accuracy_interval(self) -> tuple[float, float]:
-        """The 95 % interval of the accuracy, `(low, high)`, after Wilson (1927)."""
-        return wilson_interval(int(np.sum(self.predicted == self.labels)), len(self))
-
-    def top_k(self, k: int = 5) -> float:
-        """Returns the share of images whose class is among the k most probable, 0..1.
+    def to_json(self, path: str | Path | None = None) -> str:
+        """Returns `to_dict()` as JSON, and writes it if a path is given.
 
         Args:
-            k: Number of guesses. At least the number of classes makes it 1.
+            path: The file, replaced if there is one.
         """
-        if k < 1:
-            raise ValueError(f"k must be at least 1, received {k}.")
-        best = np.argsort(-self.probabilities, axis=1, kind="stable")[:, :k]
-        return float(np.mean((best == self.labels[:, None]).any(axis=1)))
+        text = json.dumps(self.to_dict(), indent=2, allow_nan=False)
+        if path is not None:
+            Path(path).write_text(text + "\n", "utf-8")
+        return text
 
-    @cached_property
-    def confusion(self) -> Pixels:
-        """Integers of shape `(classes, classes)`: rows are true, columns predicted."""
-        size = len(self.class_names)
-        cells = np.bincount(self.labels * size + self.predicted, minlength=size * size)
-        return cells.reshape(size, size)
+    def to_csv(self, path: str | Path) -> None:
+        """Writes a table with a row for each image.
 
-    @cached_property
-    def per_class(self) -> tuple[ClassScore, ...]:
-        """Precision, recall, F1 and support of each class, in label order."""
-        hits = np.diag(self.confusion)
-        support, called = self.confusion.sum(axis=1), self.confusion.sum(axis=0)
-        return tuple(
-            ClassScore(
-                name,
-                precision=_share(hits[i], called[i]),
-                recall=_share(hits[i], support[i]),
-                f1=_share(2 * hits[i], support[i] + called[i]),
-                support=int(support[i]),
-            )
-            for i, name in enumerate(self.class_names)
+        Its columns are `source`, `label`, `predicted`, `probability` (of the predicted
+        class), then one for each class: its name with `p_` before it, so that no name of a
+        class is that of another column. Numbers have 9 digits, which is all of a float32.
+        Names are written as they are: a spreadsheet may take a photo called `=1.jpg`
+        for a formula.
+
+        Args:
+            path: The file, replaced if there is one. UTF-8.
+        """
+        names = self.class_names
+        best = self.probabilities.max(axis=1)
+        # A file name that is no UTF-8 keeps its bytes.
+        with Path(path).open("w", 1, "utf-8", "surrogateescape", newline="") as file:
+            writer = csv.writer(file)
+            columns = (f"p_{name}" for name in names)
+            writer.writerow(("source", "label", "predicted", "probability", *columns))
+            for i, source in enumerate(self.sources):
+                row = (f"{p:.9g}" for p in (best[i], *self.probabilities[i]))
+                label, called = names[self.labels[i]], names[self.predicted[i]]
+                writer.writerow((source, label, called, *row))
+
+    def to_html(
+        self,
+        path: str | Path,
+        *,
+        data: ImageData | None = None,
+        model: Classifier | None = None,
+        history: Any = None,
+        audit: Audit | None = None,
+        label_issues: LabelIssues | None = None,
+        settings: Mapping[str, Any] | None = None,
+        title: str = "Report",
+    ) -> None:
+        """Writes the report as one page that holds everything and fetches nothing.
+
+        It has the numbers with their intervals, what was called what (choose a number to
+        see its photos), each class, how sure the model may be, and the surest mistakes;
+        and a section for each thing that is passed. 1,000 photos make less than 5 MB:
+        where there are more, not all have a picture, and the page says so.
+
+        Args:
+            path: The file, replaced if there is one.
+            data: What was evaluated; needed for pictures of images that are no files.
+            model: The `Classifier`: mistakes then have heat maps (`grad_cam`).
+            history: What `fit`, `fine_tune` or `train` has as history: draws its curves.
+            audit: What `data.check()` found.
+            label_issues: What `label_issues` found.
+            settings: How the model was made, any names and values.
+            title: Heading of the page.
+
+        Raises:
+            DataError: If a photo cannot be read any more, or `data` is not what was
+                evaluated.
+
+        Example:
+
+        >>> test = kr.ImageData.from_folder("flower_photos")
+        >>> model = kr.build_classifier(
+        ...     class_names=test.class_names, weights=None, input_shape=(32, 32, 3)
+        ... )
+        >>> report = kr.evaluate(model, test)
+        >>> report.to_html("report.html", model=model, audit=test.check())
+        """
+        contents = Contents(
+            title,
+            history=getattr(history, "history", history) or {},
+            audit=audit,
+            label_issues=label_issues,
+            settings={name: str(value) for name, value in (settings or {}).items()},
         )
-
-    @cached_property
-    def mistakes(self) -> tuple[Mistake, ...]:
-        """Every image that was called something else, the surest first."""
-        wrong = np.flatnonzero(self.predicted != self.labels)
-        sure = self.probabilities[wrong, self.predicted[wrong]]
-        return tuple(
-            Mistake(
-                self.sources[i],
-                self.class_names[self.labels[i]],
-                self.class_names[self.predicted[i]],
-                float(self.probabilities[i, self.predicted[i]]),
-            )
-            for i in wrong[np.argsort(-sure, kind="stable")]
-        )
+        write_page(self, Path(path), contents, data=data, model=model)
 
     def __str__(self) -> str:
-        low, high = self.accuracy_interval
-        right = len(self) - len(self.mistakes)
-        lines = [
-            f"accuracy  {self.accuracy:.1%}  (95 % interval {low:.1%} to {high:.1%}; "
-            f"{right:,} of {len(self):,} images)"
-        ]
-        if len(self.class_names) > 5:
-            lines.append(f"top-5     {self.top_k(5):.1%}")
-        lines += ["", *self._class_table()]
+        lines = [*self._headlines(), *self._absent(), "", *self._class_table().lines()]
         if len(self.class_names) <= _MOST_IN_MATRIX:
-            lines += ["", *self._matrix()]
+            lines += ["", *self._matrix().lines()]
+        elif self.confused_pairs:
+            lines += ["", "most confused"]
+            lines += [
+                f"  {p.label}, called {p.predicted}: {count_of(p.count, 'image')} "
+                f"({p.share:.0%} of its class)"
+                for p in self.confused_pairs[:5]
+            ]
         if self.mistakes:
             lines += ["", "surest mistakes"]
             lines += [
@@ -204,34 +198,70 @@ class Report:
             ]
         return "\n".join(lines)
 
-    def _class_table(self) -> list[str]:
-        width = max(len("class"), *(len(name) for name in self.class_names))
-        lines = [f"{'class':<{width}}  precision  recall      f1  images"]
-        for score in self.per_class:
-            cells = (
-                _percent(score.precision, 9),
-                _percent(score.recall, 6),
-                _percent(score.f1, 6),
-            )
-            lines.append(
-                f"{score.name:<{width}}  {'  '.join(cells)}  {score.support:>6,}"
-            )
-        return lines
+    def _repr_html_(self) -> str:
+        note = " ".join([f"{count_of(len(self), 'image')}.", *self._absent()])
+        numbers = Table(("", "value", "95 % interval"), self._numbers(), note)
+        return f"<div>{numbers.html()}{self._class_table().html()}</div>"
 
-    def _matrix(self) -> list[str]:
-        corner = "true \\ called"
-        name_width = max(len(corner), *(len(name) for name in self.class_names))
-        widths = [max(len(name), 5) for name in self.class_names]
-        columns = list(zip(self.class_names, widths, strict=True))
-        lines = [
-            f"{corner:<{name_width}}  " + "  ".join(f"{n:>{w}}" for n, w in columns)
-        ]
-        for name, row in zip(self.class_names, self.confusion, strict=True):
-            cells = "  ".join(
-                f"{int(c):>{w},}" for c, w in zip(row, widths, strict=True)
+    def _numbers(self) -> list[tuple[str, str, str]]:
+        """Name, value and interval of what is shown first, as text."""
+        rows = [("accuracy", percent(self.accuracy), between(self.accuracy_interval))]
+        if len(self.class_names) > 5:
+            rows.append(
+                ("top-5", percent(self.top_k(5)), between(self._top_5_interval))
             )
-            lines.append(f"{name:<{name_width}}  {cells}")
-        return lines
+        for name, ends in self._quick_intervals.items():
+            write = decimal if name == "log_loss" else percent
+            title = name.replace("_", " ").replace("f1", "F1")
+            rows.append((title, write(getattr(self, name)), between(ends, write)))
+        return rows
+
+    def _headlines(self) -> list[str]:
+        right = len(self) - len(self.mistakes)
+        found = f"{right:,} of {count_of(len(self), 'image')}"
+        (name, value, ends), *others = self._numbers()
+        width = max(len(other[0]) for other in others)
+        return [
+            f"{name:<{width}}  {value:>6}  (95 % interval {ends}; {found})",
+            *(f"{name:<{width}}  {value:>6}  ({ends})" for name, value, ends in others),
+        ]
+
+    def _absent(self) -> list[str]:
+        """What is to be said of classes without images."""
+        absent = [score.name for score in self.per_class if not score.support]
+        if not absent:
+            return []
+        noun = count_of(len(absent), "class", "classes")
+        return [f"{noun} without images, left out of the means: {listing(absent)}"]
+
+    def _class_table(self) -> Table:
+        shown, note = self.per_class, ""
+        if len(shown) > _MOST_CLASSES:
+            there = [score for score in shown if score.support]
+            worst = sorted(there, key=lambda score: score.recall)[:_WORST_CLASSES]
+            left = count_of(len(there) - len(worst), "class", "classes")
+            shown = tuple(worst)
+            note = f"the classes of lowest recall; {left} left out"
+        rows = [
+            (
+                score.name,
+                percent(score.precision),
+                percent(score.recall),
+                between(score.recall_interval) if score.support else "-",
+                percent(score.f1),
+                f"{score.support:,}",
+            )
+            for score in shown
+        ]
+        header = ("class", "precision", "recall", "95 % interval", "f1", "images")
+        return Table(header, rows, note)
+
+    def _matrix(self) -> Table:
+        rows = [
+            (name, *(f"{count:,}" for count in row))
+            for name, row in zip(self.class_names, self.confusion, strict=True)
+        ]
+        return Table(("true \\ called", *self.class_names), rows)
 
 
 def evaluate(
@@ -292,11 +322,3 @@ def _score_dataset(model: Classifier, data: Data) -> tuple[Pixels, Pixels]:
             scores.append(model.predict_on_batch(images))
             labels.append(integer_labels(np.asarray(batch_labels)))
     return np.concatenate(labels), np.concatenate(scores)
-
-
-def _share(part: float, whole: float) -> float:
-    return float(part / whole) if whole else float("nan")
-
-
-def _percent(value: float, width: int) -> str:
-    return f"{'-':>{width}}" if np.isnan(value) else f"{value:>{width}.1%}"

@@ -91,14 +91,11 @@ def extrapolated(
     left = means - [law.accuracy(count) for count in counts]
     explained = 1 - np.sum(left**2) / np.sum((means - means.mean()) ** 2)
     if explained < _LEAST_FIT:
-        return (
-            None,
-            None,
-            (
-                f"a power law explains only {max(explained, 0):.0%} of how the accuracy "
-                f"varies, and {_LEAST_FIT:.0%} are needed"
-            ),
+        refusal = (
+            f"a power law explains only {max(explained, 0):.0%} of how the accuracy "
+            f"varies, and {_LEAST_FIT:.0%} are needed"
         )
+        return None, None, refusal
     forecasts = tuple(_forecast(law, others, images * times) for times in TIMES)
     return law, forecasts, ""
 

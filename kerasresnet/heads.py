@@ -7,7 +7,6 @@ import logging
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from numbers import Integral
 from typing import Any
 
 from kerasresnet.balance import ClassWeight, Sampling, check_balance, class_weights
@@ -24,6 +23,7 @@ from kerasresnet.freezing import compile_settings, set_trainable
 from kerasresnet.inputs import Data, Inputs, class_counts, take_names
 from kerasresnet.intervals import wilson_interval
 from kerasresnet.precision import Precision, check_precision
+from kerasresnet.preparing import check_epochs
 from kerasresnet.sentinels import watched_inputs
 
 _TITLES = (
@@ -139,9 +139,9 @@ def sweep_heads(  # noqa: PLR0913 - the public contract
     weights are those of its best epoch.
 
     The best head goes into `HeadSweep.model`: into `model` itself if that has the same
-    hidden units and dropout, else into a new `Classifier` on the same network, and `model`
-    is left as it was; the log tells. There its head alone is trainable, and it is compiled
-    with a fresh optimizer at the head's rate: as `model` was, or with Adam.
+    hidden units and dropout, else into a new `Classifier` on the same network, and
+    `model` is left as it was; the log tells. There its head alone is trainable, and it is
+    compiled with a fresh optimizer at the head's rate: as `model` was, or with Adam.
 
     The best of many is better on the images it was chosen by than on others. Keep test
     images apart, and score `HeadSweep.model` on them with `evaluate`.
@@ -214,13 +214,10 @@ def sweep_heads(  # noqa: PLR0913 - the public contract
 def _check_run(model: Classifier, validation: Any, epochs: Any) -> None:
     if validation is None:
         raise ValueError(
-            "validation is needed, since heads are ranked by it. data.split(0.2) gives "
-            "training and validation data."
+            "validation is needed, since heads are ranked by it, received None. "
+            "data.split(0.2) gives training and validation data."
         )
-    if not isinstance(epochs, Integral) or epochs < 1:
-        raise ValueError(
-            f"epochs must be a whole number of at least 1, received {epochs!r}."
-        )
+    check_epochs(epochs)
     if model.compiled:
         compile_settings(model)  # may refuse, which it must before the slow work
 
@@ -297,7 +294,8 @@ def _shaped(model: Classifier, candidate: Candidate) -> Classifier:
         *own,
     )
     shape = {"hidden_units": candidate.hidden_units, "dropout": candidate.dropout}
-    copy = type(model).from_config({**config, **shape})
+    # What was found of how sure its answers are holds for its own head.
+    copy = type(model).from_config({**config, **shape, "certainty": None})
     for layer in backbone_layers(model):
         copy.get_layer(layer.name).set_weights(layer.get_weights())
     return copy

@@ -28,12 +28,8 @@ from kerasresnet.cifar import (
     download,
     read_arrays,
 )
-from kerasresnet.decoding import (
-    Photo,
-    Pixels,
-    digest,
-    read_image,
-)
+from kerasresnet.corrections import corrected_labels
+from kerasresnet.decoding import Photo, Pixels, digest, read_image
 from kerasresnet.division import Divisible
 from kerasresnet.errors import DataError, count_of, listing
 from kerasresnet.folders import Foldered, Listed, photos_by_class
@@ -283,6 +279,50 @@ class ImageData(Divisible, Foldered, Tabular):
             )
         new_labels = np.array([names.index(name) for name in self.class_names])
         return self._relabelled(new_labels[self.labels], names)
+
+    def relabel(
+        self, file: str | Path, *, root: str | Path | None = None
+    ) -> "ImageData":
+        r"""Returns the images with labels corrected by a table, and without some.
+
+        The table is one that `label_issues(model, data).to_csv(file)` wrote and someone
+        has looked through: `new_label` is the class that an image gets, an image with
+        nothing there is left out, and one without a row keeps its label. All of the
+        table is applied or, after an error, nothing.
+
+        Args:
+            file: A CSV file with the columns `source`, `label` (what the image has now)
+                and `new_label`.
+            root: Folder that relative paths start at. Defaults to the file's own.
+
+        Returns:
+            An `ImageData` with the same class names, in the order of this one. The log
+            says how many labels have changed and how many images are left out.
+
+        Raises:
+            DataError: If the table names an image or a class that is not in the data, a
+                label that an image does not have (any more), or two new labels for one
+                image, or if it leaves no image.
+
+        Example:
+
+        >>> data = kr.ImageData.from_folder("flower_photos")
+        >>> rows = ["source,label,new_label", f"{data.paths[0]},daisy,roses"]
+        >>> _ = Path("fixes.csv").write_text("\n".join(rows))
+        >>> data.relabel("fixes.csv").counts()
+        {'daisy': 5, 'dandelion': 6, 'roses': 7, 'sunflowers': 6, 'tulips': 6}
+        """
+        start = None
+        if self.paths is not None:
+            start = Path(file).parent if root is None else Path(root)
+        names, sources = self.class_names, self.sources
+        labels = corrected_labels(
+            Path(file), sources, self._labels(), names, root=start
+        )
+        kept = np.flatnonzero(labels >= 0)
+        if not len(kept):
+            raise DataError(f"{file} leaves out all images. Nothing is changed.")
+        return self._subset(kept, labels=frozen(labels[kept]))
 
     def _relabelled(self, labels: Pixels, names: tuple[str, ...]) -> "ImageData":
         return replace(self, class_names=names, labels=frozen(labels), named=True)

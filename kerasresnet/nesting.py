@@ -1,29 +1,35 @@
 """Nested cross-validation of the exact linear probe: nothing held out has a say.
 
-Features and labels in, probabilities out; what they tell is counted in `validating`.
+Images in, probabilities out; what they tell is counted in `validating` and
+`learning_curves`.
 """
 
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from kerasresnet.balance import ClassWeight, class_weights
-from kerasresnet.datasets import is_dataset
+from kerasresnet.balance import ClassWeight, check_balance, class_weights
+from kerasresnet.caching import check_cache
+from kerasresnet.classifier import Classifier, check_classifier
 from kerasresnet.decoding import Pixels
+from kerasresnet.division import OnError
 from kerasresnet.errors import DataError, listing
 from kerasresnet.features import FeatureSource
-from kerasresnet.inputs import Inputs, integer_labels
+from kerasresnet.images import ImageData
+from kerasresnet.inputs import Data, integer_labels
+from kerasresnet.penalties import check_folds, fold_rule, tried_penalties
+from kerasresnet.pixels import check_batch_size
+from kerasresnet.precision import check_precision
+from kerasresnet.sentinels import watched_inputs
 from kerasresnet.solutions import Solution, log_loss, probabilities
 from kerasresnet.solving import solve_path
-from kerasresnet.splits import folds
 
-_LEAST_OF_CLASS = (
-    4  # so that all but two parts still hold one, or all but three of four
-)
-# What was solved without some parts: a solution for each penalty, the weights of the classes.
+# So that all but two parts still hold one, or all but three of four.
+_LEAST_OF_CLASS = 4
+# What was solved without some parts: a solution for each penalty, and class weights.
 _Solved: TypeAlias = dict[frozenset[int], tuple[tuple[Solution, ...], Pixels]]
 
 _log = logging.getLogger(__name__)
@@ -87,46 +93,85 @@ class Method:
         return path, weights
 
 
-def tabulated(inputs: Inputs, source: FeatureSource, k: int, seed: int) -> Table:
-    """Returns the features of checked data, divided.
+def checked_method(
+    model: Classifier, k: Any, penalties: Any, class_weight: ClassWeight | None
+) -> Method:
+    """Returns how heads are solved, and says so if the model's own is another kind.
 
     Args:
-        inputs: Its training images are all images.
-        source: Computes the features.
-        k: Number of folds.
-        seed: Decides the folds.
+        model: A `Classifier`.
+        k: As in `cross_validate`, and so are the others.
+        penalties: As in `probe`.
+        class_weight: As in `fit`.
 
     Raises:
-        DataError: If there are fewer pictures than folds, or images of one class only.
+        ValueError: If an argument is out of range.
     """
+    check_classifier(model)
+    check_balance(class_weight, None)
+    check_folds("k", k)
+    method = Method(tried_penalties(penalties), class_weight)
+    hidden = model.get_config()["hidden_units"]
+    if hidden:
+        _log.warning(
+            "The model has hidden units, %s: what is validated is a linear head on its "
+            "features, not this one.",
+            hidden,
+        )
+    return method
+
+
+def tabulated(
+    model: Classifier,
+    data: Data,
+    method: Method,
+    k: int,
+    *,
+    on_error: OnError,
+    seed: int,
+    **computing: Any,
+) -> Table:
+    """Returns the features of data, divided into folds.
+
+    Args:
+        model: A `Classifier`.
+        data: All images, as in `fit`.
+        method: How heads will be solved.
+        k: Number of folds.
+        on_error: As in `fit`.
+        seed: Decides the folds.
+        **computing: `batch_size`, `cache`, `precision` and `verbose`, as in `fit`.
+
+    Raises:
+        DataError: If the data does not fit the model, there are fewer pictures than
+            folds, or images of one class only.
+        ValueError: If an argument is out of range.
+    """
+    check_batch_size(computing["batch_size"])
+    check_cache(computing["cache"])
+    check_precision(computing["precision"])
+    inputs = watched_inputs(model, data, None, on_error)
+    # Refuses classes that are not there before the slow work.
+    class_weights(method.class_weight, dict.fromkeys(inputs.class_names, 1))
     # Two folds leave one to choose the penalty in: it is divided, too.
-    count, data = (k if k > 2 else 4), inputs.train
-    parts = None if is_dataset(data) else data.fold_numbers(count, seed=seed)
-    found = source.labelled(data)
+    rule = fold_rule(inputs.train, k if k > 2 else 4, seed)
+    found = FeatureSource(model, "avg_pool", **computing).labelled(inputs.train)
     labels = integer_labels(found.labels)
-    if parts is None:
-        parts = _dealt(labels, count, seed)
-        sources = tuple(f"image {i}" for i in range(len(labels)))
-    else:
-        sources = data.sources
+    parts = rule(labels)
     _check_classes(labels, inputs.class_names, k)
+    sources = tuple(f"image {i}" for i in range(len(labels)))
+    if isinstance(inputs.train, ImageData):
+        sources = inputs.train.sources
     features = found.rows.table()
     return Table(features, labels, parts, k, inputs.class_names, sources)
-
-
-def _dealt(labels: Pixels, count: int, seed: int) -> Pixels:
-    if len(labels) < count:
-        raise DataError(f"{len(labels)} images are too few for {count} folds.")
-    drawn = np.random.default_rng(seed).random(len(labels))
-    return folds(drawn, np.arange(len(labels)), labels, count)
 
 
 def _check_classes(labels: Pixels, names: Sequence[str], k: int) -> None:
     images = np.bincount(labels, minlength=len(names))
     if np.count_nonzero(images) < 2:
         raise DataError(
-            f"All {len(labels):,} images are of one class; a classifier needs images of at "
-            "least two."
+            f"All {len(labels):,} images are of one class; a classifier needs images of "
+            "at least two. Add images of another class."
         )
     few = [f"{names[i]} ({images[i]})" for i in range(len(names)) if 0 < images[i] < k]
     if few:
@@ -193,18 +238,6 @@ def _inner_losses(
     if not weights[labels].any():
         return [0.0] * len(path)
     return [log_loss(one, features, labels, weights=weights[labels]) for one in path]
-
-
-def report_edges(penalties: Sequence[float], chosen: Sequence[float]) -> None:
-    """Says so in the log if a penalty that was chosen is the last that was tried."""
-    edges = sum(one in (min(penalties), max(penalties)) for one in chosen)
-    if edges and len(set(penalties)) > 2:
-        _log.warning(
-            "In %d of %d folds the best penalty is the last that was tried: a better one "
-            "may lie beyond. penalties= takes others.",
-            edges,
-            len(chosen),
-        )
 
 
 def by_fold(values: Pixels, folds: Pixels, k: int) -> tuple[float, ...]:

@@ -23,6 +23,7 @@ from kerasresnet.pixels import content_digests
 from kerasresnet.precision import Precision
 from kerasresnet.schedules import Schedule
 from kerasresnet.tables import read_csv
+from kerasresnet.trackers import TrackerName
 
 # What a choice of the recipe is called in a recipe.
 _RECIPE_NAMES = {
@@ -65,6 +66,7 @@ class RunSettings:
         cache: Where features are kept, as in `fit`.
         on_error: What becomes of photos that cannot be read, as in `fit`.
         seed: Decides split, order, views and the head's first weights.
+        track: Where the run is followed, as in `train`.
     """
 
     weights: str | None = "imagenet"
@@ -87,6 +89,7 @@ class RunSettings:
     cache: Cache = "auto"
     on_error: OnError = "raise"
     seed: int = 0
+    track: TrackerName | None = None
 
     def overrides(self) -> dict[str, Any]:
         """Returns what is not left to the recipe, under the recipe's names."""

@@ -20,7 +20,7 @@ def paced(
     steps: int,
     first: int,
 ) -> Iterator[list[keras.callbacks.Callback]]:
-    """Gives the callbacks that change the rate; afterwards the optimizer has its own again.
+    """Gives the callbacks that change the rate; afterwards the optimizer has its own.
 
     The rate follows from the number of the step alone, so that a run that goes on later
     has the same.

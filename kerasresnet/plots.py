@@ -1,281 +1,193 @@
-"""One function for each figure: values in, a matplotlib `Figure` out.
-
-No display is needed and no global state of matplotlib is touched.
-"""
+"""Figures of training: what happened over the epochs, the rates or the photos."""
 
 import math
 from collections.abc import Mapping, Sequence
-from io import BytesIO
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullLocator, PercentFormatter
 
-from kerasresnet.decoding import read_image
-from kerasresnet.errors import DataError, count_of
-from kerasresnet.evaluation import Report
-from kerasresnet.images import ImageData
-from kerasresnet.prediction import Prediction
+from kerasresnet.errors import count_of
+from kerasresnet.figures import (
+    BLUE,
+    COLOURS,
+    GRAY,
+    MARKERS,
+    ORANGE,
+    NotebookFigure,
+    shortened,
+)
+from kerasresnet.learning_curves import LearningCurve
 from kerasresnet.rates import LearningRates
-from kerasresnet.validating import LearningCurve
-
-# Told apart by every kind of colour vision. Okabe and Ito, https://jfly.uni-koeln.de/color/
-_BLUE, _ORANGE, _GRAY = "#0072B2", "#D55E00", "#666666"
-_NUMBERS_IN_CELLS = 20
-_THUMBNAIL = (224, 224)
-_LINE = 28  # characters over a thumbnail
-
-
-class _Figure(Figure):
-    """A figure that a notebook shows even if pyplot was never imported."""
-
-    def _repr_png_(self) -> bytes:
-        stream = BytesIO()
-        self.savefig(stream, format="png")
-        return stream.getvalue()
 
 
 def plot_history(*histories: Any) -> Figure:
-    """Draws loss and metrics over the epochs.
+    """Draws loss and metrics over the epochs, of one run or of several.
 
     Args:
         *histories: What `fit` and `fine_tune` returned, or their `.history` dicts, in
-            the order of training. A dotted line marks where the next one begins.
+            the order of training. A dotted line marks where the next one begins. Or, to
+            compare runs, one dictionary of names and histories; a list of histories is a
+            run in several parts.
 
     Returns:
         A `Figure` with a panel for each metric: training and validation.
 
     Raises:
-        ValueError: If there is no epoch to draw.
+        ValueError: If there is no epoch to draw, or runs and histories are mixed.
 
     Example:
 
     >>> history = {"loss": [1.2, 0.7], "val_loss": [1.3, 0.9]}
     >>> figure = kr.plot_history(history)
     >>> figure.savefig("history.png")
+    >>> other = {"loss": [1.6, 1.1], "val_loss": [1.6, 1.2]}
+    >>> runs = kr.plot_history({"from the probe": history, "random head": other})
+    >>> runs.savefig("runs.png")
     """
-    parts = [_as_dict(history) for history in histories]
-    lengths = [
-        max((len(values) for values in part.values()), default=0) for part in parts
-    ]
-    names = [
-        name for name in (parts[0] if parts else {}) if not name.startswith("val_")
-    ]
-    names = [name for name in names if name != "learning_rate"]
-    if not sum(lengths) or not names:
+    compared = [one for one in histories if _are_runs(one)]
+    if compared and len(histories) > 1:
+        raise ValueError(
+            "Expected histories in the order of training, or one dictionary of names and "
+            "histories, received both."
+        )
+    if compared:
+        runs = {name: _run(part) for name, part in compared[0].items()}
+    else:
+        runs = {"": _run(histories)}
+    names = dict.fromkeys(name for run in runs.values() for name in run.metrics)
+    if not names:
         raise ValueError(
             "There is no epoch to draw: pass what fit or fine_tune returned."
         )
-    figure = _Figure(figsize=(4.8 * len(names), 3.6), layout="constrained")
+    size = (4.8 * len(names), 4.0 if compared else 3.6)
+    figure = NotebookFigure(figsize=size, layout="constrained")
     axes = figure.subplots(1, len(names), squeeze=False)[0]
     for axis, name in zip(axes, names, strict=True):
-        _draw_metric(axis, name, parts, lengths)
+        if compared:
+            _compare_metric(axis, name, runs)
+        else:
+            _draw_metric(axis, name, runs[""])
+        _describe_metric(axis, name, max(sum(run.lengths) for run in runs.values()))
+    if compared:
+        _name_runs(figure, list(runs))
     return figure
 
 
-def plot_images(data: ImageData, n: int = 9, *, seed: int = 0) -> Figure:
-    """Draws a grid of images with their class names.
+@dataclass(frozen=True)
+class _Run:
+    """The histories of a run, in order."""
 
-    Args:
-        data: Which images.
-        n: Number of images, the classes in proportion.
-        seed: Decides which images are drawn.
+    parts: list[Mapping[str, list[float]]]
 
-    Returns:
-        A `Figure`.
-
-    Raises:
-        DataError: If there is no image, or one cannot be read.
-
-    Example:
-
-    >>> data = kr.ImageData.from_folder("flower_photos")
-    >>> kr.plot_images(data, n=4).savefig("images.png")
-    """
-    if not len(data):
-        raise DataError("There is no image to draw.")
-    shown = data.take(n, seed)
-    order = np.random.default_rng(seed).permutation(len(shown))
-    images = [read_image(shown.photo(int(i)), _THUMBNAIL) for i in order]
-    titles = (
-        shown.sources
-        if shown.labels is None
-        else [shown.class_names[i] for i in shown.labels]
-    )
-    return _grid(images, [titles[i] for i in order])
-
-
-def plot_confusion(report: Report) -> Figure:
-    """Draws the confusion matrix of a report.
-
-    Args:
-        report: What `evaluate` returned.
-
-    Returns:
-        A `Figure`. Rows are true classes, columns what they were called; colours are
-        shares of the row, numbers (up to 20 classes) are images.
-
-    Example:
-
-    >>> labels = np.array([0, 0, 1])
-    >>> scores = np.array([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8]])
-    >>> report = kr.Report(("cat", "dog"), labels, scores, ("a", "b", "c"))
-    >>> kr.plot_confusion(report).savefig("confusion.png")
-    """
-    counts = report.confusion
-    size = len(report.class_names)
-    names = [_shortened(name) for name in report.class_names]
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    side = min(max(3.6, 1.6 + 0.55 * size), 14.0)
-    # The default margin cuts the label of the left axis.
-    margins = ConstrainedLayoutEngine(w_pad=0.15, h_pad=0.1)
-    figure = _Figure(figsize=(side + 1.2, side), layout=margins)
-    axis = figure.subplots()
-    picture = axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    font = 10 if size <= _NUMBERS_IN_CELLS else max(3.0, 260 / size)
-    axis.set_xticks(
-        range(size),
-        names,
-        rotation=90 if size > 6 else 30,
-        ha="center" if size > 6 else "right",
-        fontsize=font,
-    )
-    axis.set_yticks(range(size), names, fontsize=font)
-    low, high = report.accuracy_interval
-    axis.set(
-        xlabel="called",
-        ylabel="true class",
-        title=f"accuracy {report.accuracy:.1%} ({low:.1%} to {high:.1%}), "
-        f"{count_of(len(report), 'image')}",
-    )
-    if size <= _NUMBERS_IN_CELLS:
-        _write_counts(axis, counts, shares)
-    bar = figure.colorbar(picture, ax=axis, shrink=0.8, label="share of the true class")
-    bar.ax.yaxis.set_major_formatter(PercentFormatter(1.0))
-    return figure
-
-
-def _write_counts(axis: Any, counts: Any, shares: Any) -> None:
-    for (row, column), count in np.ndenumerate(counts):
-        if count:
-            ink = "white" if shares[row, column] > 0.55 else "black"
-            axis.text(column, row, f"{count:,}", ha="center", va="center", color=ink)
-
-
-def plot_predictions(
-    predictions: Sequence[Prediction],
-    n: int = 9,
-    *,
-    labels: Sequence[str] | None = None,
-) -> Figure:
-    """Draws images with what the model says about them.
-
-    Args:
-        predictions: What `predict` returned.
-        n: Largest number of images to draw; the first ones are.
-        labels: For each prediction the name of the image's true class, if it is known:
-            a wrong answer is titled in orange, with the true name beside it.
-
-    Returns:
-        A `Figure`.
-
-    Raises:
-        DataError: If there is no prediction, or not one for each label, or a photo
-            cannot be read any more.
-
-    Example:
-
-    >>> model = kr.build_classifier(class_names=["cat", "dog"], weights=None)
-    >>> predictions = kr.predict(model, np.zeros((2, 64, 64, 3), "uint8") + 90)
-    >>> kr.plot_predictions(predictions).savefig("predictions.png")
-    """
-    if not predictions or n < 1:
-        raise DataError("There is no prediction to draw.")
-    if labels is not None and len(labels) != len(predictions):
-        raise DataError(
-            f"There are {len(predictions):,} predictions but {len(labels):,} labels."
-        )
-    shown = predictions[:n]
-    truth = [p.label for p in shown] if labels is None else list(labels[:n])
-    photos = [Path(p.source) if p.image is None else p.image for p in shown]
-    images = [read_image(photo, _THUMBNAIL) for photo in photos]
-    titles = [_answer(p, name) for p, name in zip(shown, truth, strict=True)]
-    figure = _grid(images, titles)
-    for axis, p, name in zip(figure.axes, shown, truth, strict=False):
-        if p.label != name:
-            axis.title.set_color(_ORANGE)
-    return figure
-
-
-def _answer(prediction: Prediction, label: str) -> str:
-    said, sure = prediction.label, f"{prediction.probability:.0%}"
-    if said == label:
-        return f"{said}\n{sure}"
-    line = f"{said} (true: {label})"
-    if len(line) <= _LINE:
-        return f"{line}\n{sure}"
-    rest = len(f"(true: ) {sure}")
-    return f"{said}\n(true: {_cut(label, _LINE - rest)}) {sure}"
-
-
-def _draw_metric(
-    axis: Any,
-    name: str,
-    parts: Sequence[Mapping[str, list[float]]],
-    lengths: Sequence[int],
-) -> None:
-    epochs = np.arange(1, sum(lengths) + 1)
-    curves = ((name, "training", _BLUE), (f"val_{name}", "validation", _ORANGE))
-    for key, label, colour in curves:
-        values = [
-            value
-            for part, length in zip(parts, lengths, strict=True)
-            for value in part.get(key, [math.nan] * length)
+    @property
+    def lengths(self) -> list[int]:
+        """The epochs of each part."""
+        return [
+            max((len(values) for values in part.values()), default=0)
+            for part in self.parts
         ]
+
+    @property
+    def metrics(self) -> list[str]:
+        """Names of what is drawn; none if there is no epoch."""
+        if not sum(self.lengths):
+            return []
+        names = [name for name in self.parts[0] if not name.startswith("val_")]
+        return [name for name in names if name != "learning_rate"]
+
+    def values(self, name: str) -> list[float]:
+        """The values of all epochs, NaN where there is none."""
+        return [
+            value
+            for part, length in zip(self.parts, self.lengths, strict=True)
+            for value in part.get(name, [math.nan] * length)
+        ]
+
+
+def _run(history: Any) -> _Run:
+    parts = history if isinstance(history, tuple | list) else [history]
+    return _Run([p if isinstance(p, Mapping) else dict(p.history) for p in parts])
+
+
+def _are_runs(value: Any) -> bool:
+    """Whether it is a dictionary of histories, and not that of a history."""
+    return (
+        isinstance(value, Mapping)
+        and len(value) > 0
+        and all(
+            _is_history(one)
+            or (isinstance(one, tuple | list) and one and all(map(_is_history, one)))
+            for one in value.values()
+        )
+    )
+
+
+def _is_history(value: Any) -> bool:
+    return isinstance(value, Mapping) or hasattr(value, "history")
+
+
+def _draw_metric(axis: Any, name: str, run: _Run) -> None:
+    curves = ((name, "training", BLUE), (f"val_{name}", "validation", ORANGE))
+    for key, label, colour in curves:
+        values = run.values(key)
+        epochs = np.arange(1, len(values) + 1)
         if not np.all(np.isnan(values)):
             axis.plot(epochs, values, "o-", markersize=3.5, color=colour, label=label)
-    for start in np.cumsum(lengths)[:-1]:
-        axis.axvline(start + 0.5, color=_GRAY, linestyle=":", label="next stage")
-    axis.set(title=name.replace("_", " "), xlabel="epoch")
-    axis.set_xlim(0.5, len(epochs) + 0.5)
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    if "accuracy" in name:
-        axis.yaxis.set_major_formatter(PercentFormatter(1.0))
-    axis.grid(alpha=0.3)
+    for start in np.cumsum(run.lengths)[:-1]:
+        axis.axvline(start + 0.5, color=GRAY, linestyle=":", label="next stage")
     handles, labels = axis.get_legend_handles_labels()
     unique = dict(zip(labels, handles, strict=True))
     axis.legend(list(unique.values()), list(unique))
 
 
-def _as_dict(history: Any) -> Mapping[str, list[float]]:
-    return history if isinstance(history, Mapping) else dict(history.history)
+def _compare_metric(axis: Any, name: str, runs: Mapping[str, _Run]) -> None:
+    for number, run in enumerate(runs.values()):
+        colour, marker = _style(number)
+        for key, line, width in ((name, "--", 1.0), (f"val_{name}", "-", 1.8)):
+            values = run.values(key)
+            epochs = np.arange(1, len(values) + 1)
+            if not np.all(np.isnan(values)):
+                axis.plot(
+                    epochs,
+                    values,
+                    line,
+                    color=colour,
+                    marker=marker,
+                    markersize=4 if line == "-" else 2.5,
+                    linewidth=width,
+                )
 
 
-def _grid(images: Sequence[Any], titles: Sequence[str]) -> Figure:
-    columns = min(len(images), max(2, math.ceil(math.sqrt(len(images)))))
-    rows = math.ceil(len(images) / columns)
-    figure = _Figure(figsize=(2.2 * columns, 2.5 * rows), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False).ravel()
-    for axis in axes:
-        axis.set_axis_off()
-    for axis, image, title in zip(axes, images, titles, strict=False):
-        axis.imshow(np.clip(image, 0, 255).astype("uint8"))
-        axis.set_title(_shortened(title), fontsize=10)
-    return figure
+def _describe_metric(axis: Any, name: str, epochs: int) -> None:
+    axis.set(title=name.replace("_", " "), xlabel="epoch")
+    axis.set_xlim(0.5, epochs + 0.5)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    if "accuracy" in name:
+        axis.yaxis.set_major_formatter(PercentFormatter(1.0))
+    axis.grid(alpha=0.3)
 
 
-def _shortened(title: str) -> str:
-    # A dollar sign would begin a formula.
-    lines = [_cut(line, _LINE) for line in title.split("\n")]
-    return "\n".join(lines).replace("$", r"\$")
+def _name_runs(figure: Figure, names: Sequence[str]) -> None:
+    handles = [
+        Line2D([], [], color=colour, marker=marker, label=shortened(name))
+        for name, (colour, marker) in zip(
+            names, map(_style, range(len(names))), strict=True
+        )
+    ]
+    handles += [
+        Line2D([], [], color=GRAY, linestyle="-", label="validation"),
+        Line2D([], [], color=GRAY, linestyle="--", label="training"),
+    ]
+    columns = min(len(handles), 2 * len(figure.axes))
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns)
 
 
-def _cut(line: str, most: int) -> str:
-    # The end of a long path tells more than its beginning.
-    return line if len(line) <= most else "…" + line[1 - most :]
+def _style(number: int) -> tuple[str, str]:
+    return COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
 
 
 def plot_learning_rate(found: LearningRates) -> Figure:
@@ -296,10 +208,10 @@ def plot_learning_rate(found: LearningRates) -> Figure:
     >>> found = kr.find_learning_rate(model, train, steps=20, verbose=0)
     >>> kr.plot_learning_rate(found).savefig("rates.png")  # before kr.fit(...)
     """
-    figure = _Figure(figsize=(6.4, 4.0), layout="constrained")
+    figure = NotebookFigure(figsize=(6.4, 4.0), layout="constrained")
     axis = figure.subplots()
-    axis.plot(found.rates, found.losses, color=_BLUE, alpha=0.3, label="each batch")
-    axis.plot(found.rates, found.smoothed, color=_BLUE, linewidth=2, label="smoothed")
+    axis.plot(found.rates, found.losses, color=BLUE, alpha=0.3, label="each batch")
+    axis.plot(found.rates, found.smoothed, color=BLUE, linewidth=2, label="smoothed")
     axis.set_xscale("log")
     axis.set(
         title=_title(found),
@@ -333,9 +245,9 @@ def _loss_limits(found: LearningRates) -> tuple[float, float]:
 def _mark_suggestion(axis: Any, found: LearningRates) -> None:
     at = found.rates.index(found.suggestion)
     point = (found.suggestion, found.smoothed[at])
-    axis.axvline(point[0], color=_ORANGE, linestyle=":")
+    axis.axvline(point[0], color=ORANGE, linestyle=":")
     label = f"suggestion: {point[0]:.2g}"
-    axis.plot(*point, "o", color=_ORANGE, markersize=8, label=label)
+    axis.plot(*point, "o", color=ORANGE, markersize=8, label=label)
 
 
 def plot_learning_curve(curve: LearningCurve) -> Figure:
@@ -358,19 +270,19 @@ def plot_learning_curve(curve: LearningCurve) -> Figure:
     >>> curve = kr.learning_curve(model, data, sizes=[0.7, 1.0], k=3, verbose=0)
     >>> kr.plot_learning_curve(curve).savefig("curve.png")
     """
-    figure = _Figure(figsize=(6.4, 4.0), layout="constrained")
+    figure = NotebookFigure(figsize=(6.4, 4.0), layout="constrained")
     axis = figure.subplots()
     low, high = np.array(curve.intervals).T
     axis.fill_between(
         curve.counts,
         low,
         high,
-        color=_BLUE,
+        color=BLUE,
         alpha=0.2,
         linewidth=0,
         label="95 % interval",
     )
-    axis.plot(curve.counts, curve.means, "o-", color=_BLUE, label="measured")
+    axis.plot(curve.counts, curve.means, "o-", color=BLUE, label="measured")
     _draw_forecasts(axis, curve)
     axis.set_xscale("log")
     ahead = [one.images for one in curve.forecasts or ()]
@@ -396,11 +308,11 @@ def _draw_forecasts(axis: Any, curve: LearningCurve) -> None:
         return
     photos = np.geomspace(curve.counts[0], curve.forecasts[-1].images, 100)
     values = [curve.law.accuracy(n) for n in photos]
-    axis.plot(photos, values, "--", color=_ORANGE, label="power law, extrapolated")
+    axis.plot(photos, values, "--", color=ORANGE, label="power law, extrapolated")
     for one in curve.forecasts:
         low, high = one.interval
         # The law may be flat at 100 %, with its interval on one side only.
         reach = [[max(one.accuracy - low, 0)], [max(high - one.accuracy, 0)]]
         axis.errorbar(
-            one.images, one.accuracy, yerr=reach, fmt="s", color=_ORANGE, capsize=4
+            one.images, one.accuracy, yerr=reach, fmt="s", color=ORANGE, capsize=4
         )

@@ -8,6 +8,7 @@ from typing import TypeAlias
 import numpy as np
 from PIL import Image
 
+from kerasresnet.certainty import UNKNOWN, check_certainty, prediction_sets
 from kerasresnet.classifier import Classifier, check_classifier
 from kerasresnet.decoding import (
     Photo,
@@ -35,10 +36,13 @@ class Prediction:
 
     Args:
         source: Where the image is from: a path, or a name such as `"image 3"`.
-        label: Name of the most probable class.
-        probability: Its probability, 0..1.
+        label: Name of the most probable class; `"unknown"` if its probability is below
+            the model's `threshold`.
+        probability: Probability of the most probable class, 0..1.
         top: Pairs of class name and probability, most probable first.
         image: The pixels, if the image was not a file.
+        labels: Names of the classes that it may be, most probable first, if `predict` was
+            asked for a coverage.
     """
 
     source: str
@@ -46,11 +50,16 @@ class Prediction:
     probability: float
     top: tuple[tuple[str, float], ...]
     image: Pixels | None = field(default=None, repr=False, compare=False)
+    labels: tuple[str, ...] | None = None
 
     def __str__(self) -> str:
         answers = ", ".join(
             f"{name} {probability:.1%}" for name, probability in self.top
         )
+        if self.label == UNKNOWN:
+            answers = f"{UNKNOWN} ({answers})"
+        if self.labels is not None:
+            answers += f"; may be {', '.join(self.labels)}"
         return f"{self.source}: {answers}"
 
 
@@ -59,10 +68,21 @@ def predict(
     images: Images,
     *,
     top: int = 5,
+    coverage: float | None = None,
     batch_size: int = 32,
     on_error: OnError = "raise",
 ) -> list[Prediction]:
     """Names what is on images.
+
+    A model with a threshold, see `choose_threshold`, calls an image `"unknown"` whose most
+    probable class is less probable than that.
+
+    With `coverage`, each prediction has a set of classes in `labels` that holds the right
+    one in at least this share of images, on average over images like those that
+    `calibrate` was given, whatever the model: split conformal prediction (Sadinle et al.
+    2019, https://arxiv.org/abs/1609.00451; Angelopoulos & Bates 2021,
+    https://arxiv.org/abs/2107.07511). The set holds every class whose probability is high
+    enough, and always the most probable one. It promises nothing for foreign images.
 
     Args:
         model: A `Classifier`.
@@ -70,6 +90,8 @@ def predict(
             a file, a PIL image, an array `(H, W, 3)` or `(N, H, W, 3)` in 0..255,
             `ImageData`, or a list of paths, bytes, PIL images and arrays.
         top: Number of classes to name for each image.
+        coverage: Share of the sets in `labels` that hold the right class, in (0, 1); None
+            for no sets. The model must be calibrated.
         batch_size: Images in a batch.
         on_error: What becomes of images that cannot be read: `"raise"` ends the call and
             names them, `"skip"` leaves them out, and the log names them. `source` tells
@@ -80,7 +102,8 @@ def predict(
 
     Raises:
         DataError: If an image cannot be read, or a folder has none.
-        ValueError: If `top` is not positive.
+        ValueError: If `top` is not positive, `coverage` is asked of a model that is not
+            calibrated, or its weights have changed since its threshold was chosen.
 
     Example:
 
@@ -93,19 +116,37 @@ def predict(
     check_classifier(model)
     if top < 1:
         raise ValueError(f"top must be at least 1, received {top}.")
+    certainty = check_certainty(model, coverage)
     data, sources = gather(images, model.image_size, on_error)
     scores = probabilities(model, data, batch_size=batch_size)
-    ranks = np.argsort(-scores, axis=1, kind="stable")[:, :top]
+    sets = None
+    if certainty is not None and coverage is not None:
+        sets = prediction_sets(certainty, scores, coverage)
+    ranks = np.argsort(-scores, axis=1, kind="stable")
     names = model.class_names
     predictions = []
     for index, (source, row, best) in enumerate(
         zip(sources, scores, ranks, strict=True)
     ):
-        answers = tuple((names[i], float(row[i])) for i in best)
-        photo = data.photo(index)
-        pixels = photo if isinstance(photo, np.ndarray) else None
-        predictions.append(Prediction(source, *answers[0], answers, pixels))
+        answers = tuple((names[i], float(row[i])) for i in best[:top])
+        label, probability = answers[0]
+        pixels = _held(data.photo(index), model.image_size)
+        labels = None
+        if sets is not None:
+            labels = tuple(names[i] for i in best if sets[index, i])
+        if model.threshold is not None and not probability >= model.threshold:
+            label = UNKNOWN
+        predictions.append(
+            Prediction(source, label, probability, answers, pixels, labels)
+        )
     return predictions
+
+
+def _held(photo: Photo, image_size: tuple[int, int]) -> Pixels | None:
+    """The pixels of an image that is no file."""
+    if isinstance(photo, Path):
+        return None
+    return photo if isinstance(photo, np.ndarray) else read_image(photo, image_size)
 
 
 def probabilities(

@@ -1,8 +1,9 @@
 """What a round of training is, and how a model is made ready for it."""
 
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import keras
@@ -11,8 +12,13 @@ from kerasresnet.backbones import TrainableStage
 from kerasresnet.classifier import Classifier
 from kerasresnet.compiling import compile_classifier, with_layer_decay
 from kerasresnet.errors import DataError
-from kerasresnet.freezing import as_if_trained_from, compile_settings, recompile
-from kerasresnet.schedules import Schedule
+from kerasresnet.freezing import (
+    as_if_trained_from,
+    check_stage,
+    compile_settings,
+    recompile,
+)
+from kerasresnet.schedules import Schedule, check_schedule
 
 _LEARNING_RATE = 1e-3
 
@@ -39,12 +45,53 @@ class Round:
     layer_decay: float = 1.0
 
 
+def check_round(round_: Round) -> None:
+    """Raises a `ValueError` unless a round can be trained: values as in `fine_tune`."""
+    rate: Any = round_.learning_rate
+    decay: Any = round_.layer_decay
+    check_stage(round_.from_stage)
+    check_epochs(round_.epochs)
+    if rate is not None and not isinstance(rate, int | float):
+        raise ValueError(
+            f"learning_rate must be a number, received {rate!r}. A schedule goes to "
+            "compile_classifier(model, learning_rate=schedule)."
+        )
+    if rate is not None and not rate > 0:
+        raise ValueError(f"learning_rate must be positive, received {rate}.")
+    if not isinstance(decay, int | float) or not 0 < decay <= 1:
+        raise ValueError(
+            f"layer_decay must be above 0 and at most 1, received {decay!r}."
+        )
+    check_schedule(round_.schedule, round_.warmup)
+
+
+def check_epochs(epochs: Any) -> None:
+    """Raises a `ValueError` unless this is a number of epochs."""
+    if not isinstance(epochs, Integral) or epochs < 1:
+        raise ValueError(
+            f"epochs must be a whole number of at least 1, received {epochs!r}."
+        )
+
+
+def unfrozen_from(
+    model: Classifier, from_stage: TrainableStage | None
+) -> AbstractContextManager[None]:
+    """Lets a model have the flags of a round for a while.
+
+    Args:
+        model: A `Classifier`.
+        from_stage: As in `Round`: None leaves the flags as they are.
+    """
+    if from_stage is None:
+        return nullcontext()
+    return as_if_trained_from(model, from_stage)
+
+
 def trained_in(model: Classifier, rounds: Sequence[Round]) -> list[keras.Variable]:
     """Returns all weights that are trained in some round."""
     found = {}
     for round_ in rounds:
-        stage = round_.from_stage
-        with nullcontext() if stage is None else as_if_trained_from(model, stage):
+        with unfrozen_from(model, round_.from_stage):
             found.update({weight.path: weight for weight in model.trainable_variables})
     return list(found.values())
 

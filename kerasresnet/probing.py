@@ -4,7 +4,6 @@ Its mathematics is in `solving`; here are its features, the choice of the penalt
 way of the solution into the model.
 """
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,20 +15,21 @@ from kerasresnet.caching import Cache, check_cache
 from kerasresnet.classifier import Classifier, check_classifier
 from kerasresnet.decoding import Pixels
 from kerasresnet.division import OnError
-from kerasresnet.errors import DataError
 from kerasresnet.extraction import Verbosity
 from kerasresnet.features import FeatureSource
-from kerasresnet.images import ImageData
 from kerasresnet.inputs import Data, class_counts, integer_labels, take_names
 from kerasresnet.intervals import wilson_interval
+from kerasresnet.penalties import (
+    check_folds,
+    fold_rule,
+    report_edges,
+    tried_penalties,
+)
 from kerasresnet.pixels import check_batch_size
 from kerasresnet.precision import Precision, check_precision
 from kerasresnet.sentinels import watched_inputs
 from kerasresnet.solutions import Solution, log_loss, probabilities
-from kerasresnet.solving import default_penalties, fold_paths, solve_path
-from kerasresnet.splits import folds as dealt
-
-_log = logging.getLogger(__name__)
+from kerasresnet.solving import fold_paths, solve_path
 
 
 @dataclass(frozen=True)
@@ -134,9 +134,10 @@ def probe(  # noqa: PLR0913 - the public contract
     (20, 0)
     """
     check_classifier(model)
-    _check(model, batch_size, precision, cache, folds)
+    _check(model, batch_size, precision, cache)
+    check_folds("folds", folds)
     check_balance(class_weight, None)
-    tried = tuple(default_penalties() if penalties is None else map(float, penalties))
+    tried = tried_penalties(penalties)
     inputs = watched_inputs(model, train, validation, on_error)
     counts = class_counts(inputs, class_weight)
     weights = class_weights(class_weight, counts) or {}
@@ -148,6 +149,7 @@ def probe(  # noqa: PLR0913 - the public contract
         precision=precision,
         verbose=verbose,
     )
+    rule = fold_rule(inputs.train, folds, seed) if inputs.validation is None else None
     features, labels = _columns(source, inputs.train)
     solved: dict[str, Any] = {
         "classes": len(inputs.class_names),
@@ -156,15 +158,14 @@ def probe(  # noqa: PLR0913 - the public contract
     }
     path = solve_path(features, labels, **solved)
     score = None
-    if inputs.validation is None:
-        numbers = _fold_numbers(inputs.train, labels, folds, seed)
-        losses = fold_paths(features, labels, numbers, **solved).mean(axis=0)
+    if rule is not None:
+        losses = fold_paths(features, labels, rule(labels), **solved).mean(axis=0)
     else:
         held_out = _columns(source, inputs.validation)
         losses = np.array([log_loss(each, *held_out) for each in path])
         score = _score(path[int(losses.argmin())], *held_out)
     best = int(losses.argmin())
-    _report_edge(tried, best)
+    report_edges(tried, tried[best : best + 1])
     take_names(model, inputs)
     _write(model, path[best])
     return _result(tried, losses, score, images=len(labels), folds=folds)
@@ -197,48 +198,22 @@ def _columns(source: FeatureSource, data: Any) -> tuple[Pixels, Pixels]:
 
 
 def _check(
-    model: Classifier,
-    batch_size: int,
-    precision: Precision,
-    cache: Cache,
-    folds: Any,
+    model: Classifier, batch_size: int, precision: Precision, cache: Cache
 ) -> None:
     hidden = model.get_config()["hidden_units"]
     if hidden:
         raise ValueError(
-            f"The probe solves a head without hidden units; the model has {hidden}. Build it "
-            "with hidden_units=(), or train the head with fit."
+            f"The probe solves a head without hidden units; the model has {hidden}. "
+            "Build it with hidden_units=(), or train the head with fit."
         )
     check_batch_size(batch_size)
     check_precision(precision)
     check_cache(cache)
-    if not isinstance(folds, int) or folds < 2:
-        raise ValueError(
-            f"folds must be a whole number of at least 2, received {folds}."
-        )
-
-
-def _fold_numbers(data: Any, labels: Pixels, folds: int, seed: int) -> Pixels:
-    if isinstance(data, ImageData):
-        return data.fold_numbers(folds, seed=seed)
-    if len(labels) < folds:
-        raise DataError(f"{len(labels)} images are too few for {folds} folds.")
-    drawn = np.random.default_rng(seed).random(len(labels))
-    return dealt(drawn, np.arange(len(labels)), labels, folds)
 
 
 def _score(solution: Solution, features: Pixels, labels: Pixels) -> tuple[int, int]:
     predicted = probabilities(solution, features).argmax(axis=1)
     return int(np.sum(predicted == labels)), len(labels)
-
-
-def _report_edge(penalties: Sequence[float], best: int) -> None:
-    if len(penalties) > 2 and penalties[best] in (min(penalties), max(penalties)):
-        _log.warning(
-            "The best penalty, %.2g, is the last that was tried: a better one may lie beyond. "
-            "penalties= takes others.",
-            penalties[best],
-        )
 
 
 def _write(model: Classifier, solution: Solution) -> None:

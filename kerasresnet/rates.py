@@ -8,7 +8,7 @@ What the curve of losses tells is decided in `curves`.
 import logging
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
 from typing import Any
@@ -27,16 +27,12 @@ from kerasresnet.division import OnError
 from kerasresnet.errors import DivergenceError
 from kerasresnet.extraction import Verbosity
 from kerasresnet.feeding import Feed, FeedSettings
-from kerasresnet.freezing import (
-    as_if_trained_from,
-    check_stage,
-    compile_settings,
-    frozen_until,
-)
+from kerasresnet.freezing import check_stage, compile_settings, frozen_until
 from kerasresnet.inputs import Data, class_counts
 from kerasresnet.keeping import Snapshot
 from kerasresnet.losses import CrossEntropy
 from kerasresnet.precision import Precision
+from kerasresnet.preparing import unfrozen_from
 from kerasresnet.sentinels import watched_inputs
 from kerasresnet.training import check_run
 from kerasresnet.twins import Twin
@@ -56,8 +52,8 @@ class LearningRates:
         smoothed: Their exponential moving average with momentum 0.98, corrected for its
             beginning at 0.
         suggestion: The rate in the middle of the longest fall of the smoothed loss,
-            fastai's "valley"; NaN if there is none, or if it may be chance and the loss did
-            not run away either. `fit` refuses NaN.
+            fastai's "valley"; NaN if there is none, or if it may be chance and the loss
+            did not run away either. `fit` refuses NaN.
         steepest: The rate at which the smoothed loss falls fastest, over the logarithm of
             the rate.
         minimum: A tenth of the rate at which the smoothed loss is lowest.
@@ -136,7 +132,8 @@ def find_learning_rate(  # noqa: PLR0913 - the public contract
         model: A `Classifier`. It is the same afterwards.
         train: As in `fit`.
         from_stage: First stage to train, `"conv1"` (everything) to `"conv5"`, as in
-            `fine_tune`; train the head first. None for what is trainable now, as in `fit`.
+            `fine_tune`; train the head first. None for what is trainable now, as in
+            `fit`.
         batch_size: Images in a batch. Use the same in `fit`: the best rate depends on it.
         augmentation: As in `fit`.
         class_weight: As in `fit`.
@@ -183,8 +180,7 @@ def find_learning_rate(  # noqa: PLR0913 - the public contract
     inputs = watched_inputs(model, train, None, on_error)
     weights = class_weights(class_weight, class_counts(inputs, class_weight))
     search = _Search(rates, verbose)
-    flags = nullcontext() if from_stage is None else as_if_trained_from(model, from_stage)  # fmt: skip
-    with data_errors(), flags:
+    with data_errors(), unfrozen_from(model, from_stage):
         feed = Feed(model, frozen_until(model), precision, settings)
         batches = feed.training(inputs.train)
         learner = _Learner(model, feed.twin())
@@ -261,7 +257,7 @@ class _Search(keras.callbacks.Callback):
 
 
 def _compiled_as(model: Classifier, rate: float) -> dict[str, Any]:
-    """What the search is compiled with: the model's settings, if it has some, and no metric."""
+    """The model's settings, if it has some, for the search; without metrics."""
     if not model.compiled:
         _log.info("The model is not compiled: the search uses Adam, as fit would.")
         return {"optimizer": keras.optimizers.Adam(rate), "loss": CrossEntropy()}
@@ -288,12 +284,13 @@ def _rates(lowest: Any, highest: Any, steps: Any) -> list[float]:
     numbers = [isinstance(rate, Real) for rate in (lowest, highest)]
     if not all(numbers) or not 0 < lowest < highest < math.inf:
         raise ValueError(
-            f"Expected 0 < lowest < highest, received lowest={lowest!r}, highest={highest!r}."
+            f"Expected 0 < lowest < highest, received lowest={lowest!r} and "
+            f"highest={highest!r}."
         )
     if not isinstance(steps, Integral) or steps < _FEWEST_STEPS:
         raise ValueError(
-            f"steps must be a whole number of at least {_FEWEST_STEPS}, received {steps!r}: "
-            "with fewer, no fall of the loss can be told from chance."
+            f"steps must be a whole number of at least {_FEWEST_STEPS}, received "
+            f"{steps!r}: with fewer, no fall of the loss can be told from chance."
         )
     found: list[float] = np.geomspace(lowest, highest, int(steps)).tolist()
     return found
@@ -327,20 +324,20 @@ def _judged(rates: Sequence[float], curve: Curve) -> LearningRates:
 def _report_unclear(found: LearningRates, planned: int) -> None:
     if found.diverged is None:
         _log.warning(
-            "No learning rate found: the loss neither falls clearly nor runs away up to %.2g. "
-            "Pass more steps, a larger batch_size or a larger highest; if that does not help, "
-            "nothing can be learned from these images with what is trainable.",
+            "No learning rate found: the loss neither falls clearly nor runs away up to "
+            "%.2g. Pass more steps, a larger batch_size or a larger highest; if that does "
+            "not help, nothing can be learned from these images with what is trainable.",
             found.rates[-1],
         )
     elif math.isnan(found.suggestion):
         _log.warning(
-            "No learning rate found: the loss ran away at %.2g, before it fell. Pass a lowest "
-            "far below that.",
+            "No learning rate found: the loss ran away at %.2g, before it fell. Pass a "
+            "lowest far below that.",
             found.diverged,
         )
     else:
         _log.warning(
-            "The learning rate is uncertain: before it ran away, the loss fell no further than "
-            "it might by chance. A search with steps=%d is surer.",
+            "The learning rate is uncertain: before it ran away, the loss fell no further "
+            "than it might by chance. A search with steps=%d is surer.",
             2 * planned,
         )

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import keras
@@ -12,8 +13,29 @@ from kerasresnet.keeping import Snapshot
 
 State: TypeAlias = tuple[Mapping[str, Pixels], Mapping[str, Any]]
 
-# So much work may be lost to a kill, beside the epoch that is written at its end anyway.
+# So much work within an epoch may be lost to a kill; its end is written anyway.
 _SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a course stands: all of it that is not an array.
+
+    Args:
+        number: Number of the round.
+        first: Number of the epoch in which the round began.
+        begun: Whether something was trained in the round.
+        batch: Number of batches that the epoch under way has had.
+        retries: How often the round was begun again.
+        accuracy: Validation accuracy before the round.
+    """
+
+    number: int = 0
+    first: int = 0
+    begun: bool = False
+    batch: int = 0
+    retries: int = 0
+    accuracy: float | None = None
 
 
 class Recorder(keras.callbacks.Callback):
@@ -41,7 +63,7 @@ class Recorder(keras.callbacks.Callback):
         self._held: tuple[Snapshot, list[Pixels]] | None = None
         self._saved = time.monotonic()
         self.skipped = 0
-        # The first of the callbacks sees the weights before averages are put in their place.
+        # The first callback sees the weights before averages are put in their place.
         self.early = keras.callbacks.LambdaCallback(
             on_epoch_end=lambda epoch, logs: self._take()
         )
@@ -77,6 +99,21 @@ class Recorder(keras.callbacks.Callback):
             self._save(self._state(*self._held, **where))
             self._held = None
             self._saved = time.monotonic()
+
+
+def flat_arrays(held: Mapping[str, Sequence[Pixels]]) -> dict[str, Pixels]:
+    """Returns lists of arrays, each under a name, as one dictionary of arrays."""
+    return {
+        f"{kind}/{number}": array
+        for kind, arrays in held.items()
+        for number, array in enumerate(arrays)
+    }
+
+
+def arrays_of(arrays: Mapping[str, Pixels], kind: str) -> list[Pixels]:
+    """Returns one of the lists that `flat_arrays` was given."""
+    count = sum(name.startswith(f"{kind}/") for name in arrays)
+    return [arrays[f"{kind}/{number}"] for number in range(count)]
 
 
 def metric_values(model: keras.Model) -> list[Pixels]:

@@ -23,8 +23,9 @@ from kerasresnet.notes import (
     write_notes,
 )
 from kerasresnet.recipes import Recipe
+from kerasresnet.resuming import recipe_of
 from kerasresnet.runs import Run
-from kerasresnet.trainer import HEAD_EPOCHS, recipe_of
+from kerasresnet.jobs import HEAD_EPOCHS
 from kerasresnet.twins import trunk_digest
 
 _MOST_LINES = 10
@@ -91,6 +92,7 @@ def reproduce_run(
     # alone: what it holds is what is to be computed again.
     cache = settings.cache if settings.cache in ("memory", False) else "auto"
     settings = replace(settings, precision=then["computed_in"], cache=cache)
+    settings = replace(settings, track=None)  # the record is of the run, not of this
     again = Run(folder, settings, say, verbose)
     model = again.build(then["class_names"])
     obstacles = _obstacles(then, parts, model)
@@ -139,8 +141,8 @@ def _finished(run: Path) -> dict[str, Any]:
     manifest = read_manifest(run)
     if not manifest["finished"]:
         raise ArtifactError(
-            f"The run in {run} is not finished. kerasresnet train --out {run} --resume goes "
-            "on with it."
+            f"The run in {run} is not finished. kerasresnet train --out {run} --resume "
+            "goes on with it."
         )
     return manifest
 
@@ -199,7 +201,9 @@ def _as_far(
     done = _epochs(then["result"]["history"])
     head = HEAD_EPOCHS if then["head"][0] else 0
     *starts, planned = accumulate(recipe.epochs, initial=head)
-    if then["time_budget"] is None or done >= planned:
+    # Runs of older versions do not say it.
+    early = then["time_budget"] is not None and done < planned
+    if not then["result"].get("stopped", early):
         return recipe, []
     count = sum(start < done for start in starts)
     kept = {

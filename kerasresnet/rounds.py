@@ -1,12 +1,11 @@
-"""Rounds of training: epochs in which the same layers are trained, one round after another.
+"""Rounds of training: epochs that train the same layers, one round after another.
 
 Each has its own optimizer and schedule; the history and the numbers of the epochs go on.
 After any batch the whole state can be taken, and another course can go on from there.
 """
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -14,54 +13,40 @@ import keras
 import numpy as np
 
 from kerasresnet.classifier import Classifier, is_fresh
-from kerasresnet.compiling import (
-    uses_averages,
-)
+from kerasresnet.compiling import uses_averages
 from kerasresnet.datasets import data_errors
 from kerasresnet.decoding import Pixels
 from kerasresnet.errors import DivergenceError
 from kerasresnet.feeding import Feed, FeedSettings
-from kerasresnet.freezing import (
-    as_if_trained_from,
-    frozen_until,
-    set_trainable,
-    stage_before,
-)
+from kerasresnet.freezing import frozen_until, set_trainable, stage_before
 from kerasresnet.images import ImageData
 from kerasresnet.inputs import Inputs, take_names
 from kerasresnet.keeping import Best, ContinuousHistory, Snapshot
 from kerasresnet.pacing import paced
 from kerasresnet.pipeline import Start
 from kerasresnet.precision import Precision
-from kerasresnet.preparing import Round, prepare, rate_of, steps_of, trained_in
-from kerasresnet.recording import Recorder, State, set_metrics
+from kerasresnet.preparing import (
+    Round,
+    prepare,
+    rate_of,
+    steps_of,
+    trained_in,
+    unfrozen_from,
+)
+from kerasresnet.recording import (
+    Recorder,
+    Standing,
+    State,
+    arrays_of,
+    flat_arrays,
+    set_metrics,
+)
 from kerasresnet.sentinels import Watch, least_of, report_one_class
 from kerasresnet.twins import Twin
 
 # A round that does harm is begun again so many times, at half the rate.
 _RETRIES = 2
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class _Standing:
-    """Where a course stands: all of it that is not an array.
-
-    Args:
-        number: Number of the round.
-        first: Number of the epoch in which the round began.
-        begun: Whether something was trained in the round.
-        batch: Number of batches that the epoch under way has had.
-        retries: How often the round was begun again.
-        accuracy: Validation accuracy before the round.
-    """
-
-    number: int = 0
-    first: int = 0
-    begun: bool = False
-    batch: int = 0
-    retries: int = 0
-    accuracy: float | None = None
 
 
 class Course:
@@ -102,8 +87,8 @@ class Course:
         self._callbacks = list(callbacks)
         self._class_weight = class_weight
         self._best = best
-        self._record = record
-        self._standing = _Standing()
+        self._record = record or _forget
+        self._standing = Standing()
         self._weights = [*trained_in(model, rounds), *_seeds(model)]
         self._before = Snapshot(self._weights)
         self._resumed: State | None = None
@@ -111,15 +96,20 @@ class Course:
     def run(self) -> None:
         """Trains all rounds that are left, or until `stopped` is set.
 
+        In the end the model has the best weights, if these are kept.
+
         Raises:
             DivergenceError: If the loss runs away. The model is as it was at the end of
                 the last good epoch.
         """
         while self._standing.number < len(self._rounds) and not self.stopped:
             self._run_round(self._rounds[self._standing.number])
-            self._standing = _Standing(self._standing.number + 1, self.history.done)
+            self._standing = Standing(self._standing.number + 1, self.history.done)
             self._resumed = None
-            self._save(self._state(Snapshot(self._weights), []))
+            self.save()
+        if self._best is not None:
+            self._best.restore()
+            self._best.report()
 
     def resume(self, state: State) -> None:
         """Takes over the state of another course of the same rounds, which was cut off.
@@ -128,23 +118,28 @@ class Course:
             state: What `record` was called with.
         """
         arrays, notes = state
-        self._standing = _Standing(**notes["standing"])
+        self._standing = Standing(**notes["standing"])
         self.stopped = bool(notes["stopped"])
         self.history.bring_back(notes["history"], notes["epochs"])
         if self._best is not None:
-            self._best.bring_back(_prefixed(arrays, "best"), notes["best"])
-        Snapshot(self._weights, _prefixed(arrays, "weights")).restore()
-        self._before = Snapshot(self._weights, _prefixed(arrays, "before"))
+            self._best.bring_back(arrays_of(arrays, "best"), notes["best"])
+        Snapshot(self._weights, arrays_of(arrays, "weights")).restore()
+        self._before = Snapshot(self._weights, arrays_of(arrays, "before"))
         self._resumed = state
 
+    def goes_on_after(self, epoch: int) -> bool:
+        """Returns whether other epochs come after one of the present round."""
+        number, first = self._standing.number, self._standing.first
+        last_round = number + 1 == len(self._rounds)
+        return not last_round or epoch + 1 < first + self._rounds[number].epochs
+
     def save(self) -> None:
-        """Records the state before anything is trained."""
-        self._save(self._state(Snapshot(self._weights), []))
+        """Records the state between two rounds, or before the first."""
+        self._record(self._state(Snapshot(self._weights), []))
 
     def _run_round(self, round_: Round) -> None:
         model, stage = self._model, round_.from_stage
-        flags = nullcontext() if stage is None else as_if_trained_from(model, stage)
-        with data_errors(), flags:
+        with data_errors(), unfrozen_from(model, stage):
             frozen = frozen_until(model) if stage is None else stage_before(stage)
             feed = Feed(model, frozen, self._precision, self._settings)
             start = Start(self.history.done, self._standing.batch)
@@ -160,7 +155,8 @@ class Course:
             set_trainable(model, stage)
         take_names(model, self._inputs)
         if self._standing.retries:
-            round_ = replace(round_, learning_rate=rate_of(round_) / 2**self._standing.retries)  # fmt: skip
+            slower = rate_of(round_) / 2**self._standing.retries
+            round_ = replace(round_, learning_rate=slower)
         prepare(model, round_)
         twin = feed.twin()
         with data_errors(), model.trained_through(twin):
@@ -199,10 +195,11 @@ class Course:
         if not model.optimizer.built:
             # Else Keras traces the training step twice, which takes seconds.
             model.optimizer.build(model.trainable_variables)
-        images = len(self._inputs.validation) if isinstance(self._inputs.validation, ImageData) else 0  # fmt: skip
-        least = least_of(standing.accuracy, images)
-        if self.history.done > standing.first:
-            least = None  # the first epoch, which may do harm, is over
+        held_out = self._inputs.validation
+        least = None
+        # Only the first epoch may do harm.
+        if self.history.done == standing.first and isinstance(held_out, ImageData):
+            least = least_of(standing.accuracy, len(held_out))
         watch = Watch(len(model.class_names), fresh=is_fresh(model), least=least)
         with paced(
             model.optimizer,
@@ -228,12 +225,13 @@ class Course:
     ) -> None:
         """Calls Keras's `fit`: once, or first for the rest of an epoch."""
         # Within an epoch Keras's `fit` cannot be cut in two without ending the averages.
-        steps = 0 if uses_averages(self._model.optimizer) else batches.steps
-        recorder = Recorder(self._save, self._state, self._weights, steps)
-        watchers = [recorder.early, *self._averages(), *watchers, *self._callbacks, _still(twin)]  # fmt: skip
-        if self._best is not None:
-            watchers.append(self._best)
-        watchers += [self.history, recorder]
+        averaged = uses_averages(self._model.optimizer)
+        steps = 0 if averaged else batches.steps
+        recorder = Recorder(self._record, self._state, self._weights, steps)
+        swap = [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if averaged else []
+        best = [] if self._best is None else [self._best]
+        watchers = [recorder.early, *swap, *watchers, *self._callbacks]
+        watchers += [_still(twin), *best, self.history, recorder]
         parts = [(batches.train, last)]
         if self._standing.batch:
             parts = [(batches.train, self.history.done + 1), (batches.whole, last)]
@@ -241,8 +239,9 @@ class Course:
             self._model.test_on_batch(*next(iter(batches.sample)))
             watchers.insert(0, self._metrics_again())
             recorder.skipped = self._standing.batch
+        self._model.stop_training = False
         for train, end in parts:
-            if self.history.done >= end or (self._model.stop_training and train is not batches.train):  # fmt: skip
+            if self._model.stop_training or self.history.done >= end:
                 break
             self._model.fit(
                 train,
@@ -256,15 +255,7 @@ class Course:
             )
             self._standing = replace(self._standing, batch=0)
 
-    def _averages(self) -> Iterator[keras.callbacks.Callback]:
-        if uses_averages(self._model.optimizer):
-            yield keras.callbacks.SwapEMAWeights(swap_on_epoch=True)
-
     # The state --------------------------------------------------------------------------
-
-    def _save(self, state: State) -> None:
-        if self._record is not None:
-            self._record(state)
 
     def _state(
         self,
@@ -281,7 +272,6 @@ class Course:
             "metrics": metrics,
             "best": [] if self._best is None else self._best.values,
         }
-        arrays = {f"{kind}/{n}": v for kind, values in held.items() for n, v in enumerate(values)}  # fmt: skip
         notes = {
             "standing": asdict(replace(self._standing, batch=batch)),
             "stopped": self.stopped,
@@ -291,21 +281,21 @@ class Course:
             "epochs": list(self.history.epoch),
             "best": None if self._best is None else self._best.notes,
         }
-        return arrays, notes
+        return flat_arrays(held), notes
 
     def _bring_back_optimizer(self) -> None:
         """Gives the model what it had in the middle of a round, once."""
         if self._resumed is None:
             return
         arrays, _ = self._resumed
-        Snapshot(self._weights, _prefixed(arrays, "weights")).restore()
-        values = _prefixed(arrays, "optimizer")
+        Snapshot(self._weights, arrays_of(arrays, "weights")).restore()
+        values = arrays_of(arrays, "optimizer")
         if values:
             Snapshot(self._model.optimizer.variables, values).restore()
 
     def _metrics_again(self) -> keras.callbacks.Callback:
         """Gives the metrics what they had, once Keras has reset them for the epoch."""
-        values = _prefixed(self._resumed[0], "metrics") if self._resumed else []
+        values = arrays_of(self._resumed[0], "metrics") if self._resumed else []
 
         def begin(epoch: int, logs: Any) -> None:
             del epoch, logs
@@ -329,9 +319,9 @@ class Course:
         watch.restore()
         rate = rate_of(round_)
         raise DivergenceError(
-            f"Training diverged: {watch.broken}. The model's weights are those of the last "
-            f"good epoch. Try a lower learning rate, such as {rate / 10:.3g} instead of "
-            f"{rate:.3g}, or compile_classifier(model, global_clipnorm=1.0).",
+            f"Training diverged: {watch.broken}. The model's weights are those of the "
+            f"last good epoch. Try a lower learning rate, such as {rate / 10:.3g} instead "
+            f"of {rate:.3g}, or compile_classifier(model, global_clipnorm=1.0).",
             self.history,
         )
 
@@ -349,8 +339,9 @@ class Course:
 
     def _report_one_class(self, validation: Any) -> None:
         def predicted() -> Pixels:
-            scores = [self._model.predict_on_batch(images) for images, *_ in validation]
-            return np.concatenate(scores).argmax(axis=1)
+            # Not by Keras's `predict`, which would trace and keep a graph of the twin.
+            scores = [self._model(images, training=False) for images, *_ in validation]
+            return np.concatenate([np.array(each) for each in scores]).argmax(axis=1)
 
         reached = self.history.history.get("val_accuracy")
         report_one_class(
@@ -383,9 +374,8 @@ def _seeds(model: Classifier) -> list[keras.Variable]:
     return [each for each in model.variables if id(each) not in weights]
 
 
-def _prefixed(arrays: Mapping[str, Pixels], kind: str) -> list[Pixels]:
-    count = sum(name.startswith(f"{kind}/") for name in arrays)
-    return [arrays[f"{kind}/{number}"] for number in range(count)]
+def _forget(state: State) -> None:
+    del state
 
 
 def _still(twin: Twin) -> keras.callbacks.Callback:

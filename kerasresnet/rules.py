@@ -129,7 +129,7 @@ def _stages(facts: Facts, known: Known) -> Choice:
     if per_class < ENOUGH_PER_CLASS and known["probe"] and not asked:
         return (), (
             f"{per_class} photos per class are fewer than {ENOUGH_PER_CLASS}: held-out ones "
-            "could not tell whether fine-tuning helped, and the probe is trained alone."
+            "could not tell whether fine-tuning helped, and the head alone is trained."
         )
     stages = ["conv5"]
     if facts.images >= _ENOUGH_FOR_CONV4 and facts.smallest_class >= ENOUGH_PER_CLASS:

@@ -11,12 +11,14 @@ import keras
 from kerasresnet.artifacts import load
 from kerasresnet.audit import Audit
 from kerasresnet.classifier import Classifier, build_classifier
+from kerasresnet.diagrams import plot_confusion
 from kerasresnet.disk import remove, write_aside
 from kerasresnet.division import readable
 from kerasresnet.durations import format_duration
 from kerasresnet.errors import ArtifactError, DataError, count_of, listing
 from kerasresnet.evaluation import Report, evaluate
 from kerasresnet.extraction import Verbosity
+from kerasresnet.galleries import plot_images, plot_predictions
 from kerasresnet.images import ImageData
 from kerasresnet.manifests import (
     MANIFEST,
@@ -34,12 +36,7 @@ from kerasresnet.notes import (
     write_csv,
     write_notes,
 )
-from kerasresnet.plots import (
-    plot_confusion,
-    plot_history,
-    plot_images,
-    plot_predictions,
-)
+from kerasresnet.plots import plot_history
 from kerasresnet.prediction import predict
 from kerasresnet.trainer import RecipeChoice, train
 
@@ -190,6 +187,7 @@ class Run:
             cache=settings.cache,
             precision=settings.precision,
             callbacks=callbacks,
+            track=settings.track,
             seed=settings.seed,
             verbose=self.verbose,
             **chosen,
@@ -225,7 +223,7 @@ class Run:
 def _checked(
     data: ImageData, settings: RunSettings, say: Callable[[str], None]
 ) -> ImageData:
-    """Tells what is wrong with the images, and leaves out what cannot be read if asked to."""
+    """Tells what is wrong with the images; leaves out what cannot be read if asked to."""
     found, data = len(data), readable(data, settings.on_error)
     audit = data.check()
     if audit.unreadable:

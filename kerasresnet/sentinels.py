@@ -21,7 +21,7 @@ from kerasresnet.intervals import wilson_interval
 from kerasresnet.keeping import Snapshot
 from kerasresnet.pixels import content_digests
 
-# A first loss so many times that of guessing is no chance, whatever the head's first weights.
+# A first loss so many times that of guessing is no chance, whatever the first weights.
 _FAR = 3.0
 # A loss so many times the first one, or that of guessing, will not come back.
 _DIVERGED = 4.0
@@ -45,7 +45,7 @@ class Watch(keras.callbacks.Callback):
         super().__init__()
         self._guess = math.log(classes)
         self._fresh = fresh
-        self._least = least
+        self._least = -math.inf if least is None else least
         self._first: float | None = None
         self._begun = False
         self._sums: dict[str, tuple[float, float]] = {}
@@ -83,8 +83,8 @@ class Watch(keras.callbacks.Callback):
             )
         if not self.broken and self._good is not None:
             self._good.take()
-        reached = logs.get("val_accuracy")
-        if not self._begun and self._least is not None and reached is not None and reached < self._least:  # fmt: skip
+        reached = logs.get("val_accuracy", math.inf)
+        if not self._begun and reached < self._least:
             self.fell_to = float(reached)
             self.model.stop_training = True
         self._begun = True
@@ -98,8 +98,8 @@ class Watch(keras.callbacks.Callback):
         still = [path for path, sums in self._sums.items() if after.get(path) == sums]
         if still:
             _log.warning(
-                "%d of %d trained weights did not move: %s. The learning rate may be 0, or "
-                "no gradient reaches them.",
+                "%d of %d trained weights did not move: %s. The learning rate may be 0, "
+                "or no gradient reaches them.",
                 len(still),
                 len(after),
                 listing(still),
@@ -113,9 +113,9 @@ class Watch(keras.callbacks.Callback):
     def _judge_first(self, loss: float) -> None:
         if self._fresh and loss > _FAR * self._guess:
             _log.warning(
-                "The first loss is %.3g, where guessing gives ln(classes) = %.3g: the network's "
-                "weights are random, the images are not what it was trained on, or the labels "
-                "do not belong to them.",
+                "The first loss is %.3g, where guessing gives ln(classes) = %.3g: the "
+                "network's weights are random, the images are not what it was trained on, "
+                "or the labels do not belong to them.",
                 loss,
                 self._guess,
             )

@@ -199,8 +199,8 @@ def fold_paths(
     names = np.unique(folds)
     if folds.shape != labels.shape or len(names) < 2:
         raise DataError(
-            f"Expected the fold of each of {len(labels):,} images, and two folds at least; "
-            f"received shape {folds.shape} and {len(names)} folds."
+            f"Expected the fold of each of {len(labels):,} images, and two folds at "
+            f"least; received shape {folds.shape} and {len(names)} folds."
         )
     options: Any = {"classes": classes, "penalties": penalties, "tolerance": tolerance}
     losses = []

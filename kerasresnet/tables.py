@@ -6,7 +6,7 @@ Names, paths and parts only; nothing is read of the photos.
 import csv
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -23,6 +23,9 @@ PART_COLUMN = "part"
 def read_csv(file: Path) -> dict[str, list[str]]:
     """Returns the columns of a CSV file by name.
 
+    Cells may be parted by semicolons, as spreadsheets write them where the comma is the
+    decimal mark. Rows without a word are passed over.
+
     Raises:
         DataError: If it cannot be read, has no header, or rows of other lengths.
     """
@@ -31,21 +34,53 @@ def read_csv(file: Path) -> dict[str, list[str]]:
     try:
         # utf-8-sig: spreadsheets put a mark before the first name.
         with file.open(encoding="utf-8-sig", newline="") as stream:
-            rows = list(csv.reader(stream))
+            first = stream.readline()
+            stream.seek(0)
+            parted = ";" if ";" in first and "," not in first else ","
+            rows = list(csv.reader(stream, delimiter=parted))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(
             f"{file} cannot be read as a CSV file in UTF-8: {error}."
         ) from error
     if not rows:
         raise DataError(f"{file} is empty. Its first line must name the columns.")
-    header, body = rows[0], [row for row in rows[1:] if row]
+    header, body = rows[0], [row for row in rows[1:] if any(map(str.strip, row))]
     for number, row in enumerate(rows[1:], 2):
-        if row and len(row) != len(header):
+        if any(row) and len(row) != len(header):
             raise DataError(
                 f"Line {number} of {file} has {count_of(len(row), 'cell')}, but there "
                 f"are {len(header)} columns: {listing(header)}."
             )
     return {name: [row[i] for row in body] for i, name in enumerate(header)}
+
+
+def write_csv(
+    file: Path, columns: Mapping[str, Sequence[str]], *, encoding: str = "utf-8"
+) -> None:
+    """Writes a CSV file.
+
+    Args:
+        file: Where to write it. What was there before is replaced.
+        columns: Cells by the name of their column, all of one length.
+        encoding: `"utf-8"`, or `"utf-8-sig"` for spreadsheets.
+    """
+    with file.open("w", encoding=encoding, newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
+
+
+def relative_to(path: Path, folder: Path) -> str:
+    """Returns how a table calls a file: from its folder on if below it, else in full.
+
+    Args:
+        path: The file. Links are not followed.
+        folder: The folder, as well from the current one on.
+    """
+    absolute, start = (Path(os.path.abspath(one)) for one in (path, folder))  # noqa: PTH100
+    if absolute.is_relative_to(start):
+        return absolute.relative_to(start).as_posix()
+    return str(absolute)
 
 
 def frame_columns(frame: Any) -> dict[str, list[Any]]:
@@ -275,22 +310,12 @@ class Tabular(ABC):
         """
         if self.paths is None:
             raise DataError("Images in memory have no path that could be written.")
-        folder = Path(file).absolute().parent
+        folder = Path(file).parent
         columns: dict[str, Sequence[str]] = {
-            "image_path": [_relative(path, folder) for path in self.paths]
+            "image_path": [relative_to(path, folder) for path in self.paths]
         }
         if self.labels is not None:
             columns["label"] = [self.class_names[label] for label in self.labels]
         if self.parts is not None:
             columns[PART_COLUMN] = self.parts
-        with Path(file).open("w", encoding="utf-8", newline="") as stream:
-            writer = csv.writer(stream, lineterminator="\n")
-            writer.writerow(columns)
-            writer.writerows(zip(*columns.values(), strict=True))
-
-
-def _relative(path: Path, folder: Path) -> str:
-    absolute = Path(os.path.abspath(path))  # noqa: PTH100 - without following links
-    if absolute.is_relative_to(folder):
-        return absolute.relative_to(folder).as_posix()
-    return str(absolute)
+        write_csv(Path(file), columns)

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Sequence
-from numbers import Integral
 from typing import Any, Literal, TypeAlias
 
 import keras
@@ -16,14 +15,14 @@ from kerasresnet.division import OnError
 from kerasresnet.errors import listing, unknown
 from kerasresnet.extraction import Verbosity
 from kerasresnet.feeding import FeedSettings
-from kerasresnet.freezing import check_stage, compile_settings
-from kerasresnet.inputs import Data, class_counts
+from kerasresnet.freezing import compile_settings
+from kerasresnet.inputs import Data, Inputs, class_counts
 from kerasresnet.keeping import Best
 from kerasresnet.losses import takers_of_integers
 from kerasresnet.precision import Precision, check_precision
-from kerasresnet.preparing import Round, trained_in
+from kerasresnet.preparing import Round, check_round, trained_in
 from kerasresnet.rounds import Course
-from kerasresnet.schedules import Schedule, check_schedule
+from kerasresnet.schedules import Schedule
 from kerasresnet.sentinels import watched_inputs
 
 Keep: TypeAlias = Literal["best", "last"]
@@ -54,9 +53,9 @@ def fit(  # noqa: PLR0913 - the public contract
     """Trains what is trainable now: after `build_classifier`, the head.
 
     What is frozen is computed once for each photo, and its features are kept; each epoch
-    trains only what lies behind. Data is checked before the first step. A model that is not compiled is compiled with
-    Adam; a compiled one keeps its optimizer, loss and metrics. A model without class
-    names takes those of the data.
+    trains only what lies behind. Data is checked before the first step. A model that is
+    not compiled is compiled with Adam; a compiled one keeps its optimizer, loss and
+    metrics. A model without class names takes those of the data.
 
     Args:
         model: A `Classifier`. It is changed.
@@ -120,7 +119,7 @@ def fit(  # noqa: PLR0913 - the public contract
     round_ = Round(
         epochs, learning_rate=learning_rate, schedule=schedule, warmup=warmup
     )
-    _check_round(round_)
+    check_round(round_)
     settings = FeedSettings(
         batch_size, as_augmentation(augmentation), cache, seed, verbose, sampling
     )
@@ -128,14 +127,14 @@ def fit(  # noqa: PLR0913 - the public contract
     if model.compiled and model.stale:
         compile_settings(model)  # may refuse, which it must before the slow work
     inputs = watched_inputs(model, train, validation, on_error)
-    course = Course(
+    course = _course(
         model,
         inputs,
         settings,
         [round_],
+        class_weight,
         precision=precision,
         callbacks=callbacks,
-        class_weight=class_weights(class_weight, class_counts(inputs, class_weight)),
     )
     course.run()
     return course.history
@@ -192,7 +191,8 @@ def fine_tune(  # noqa: PLR0913 - the public contract
             to task, move less (Howard and Ruder 2018, https://arxiv.org/abs/1801.06146).
         keep: `"best"` gives the model the weights of the epoch with the best validation
             accuracy in the end, or those that it had before if none was better, which
-            the log tells; `"last"`, those of the last epoch, which is also what happens without validation data.
+            the log tells; `"last"`, those of the last epoch, which is also what happens
+            without validation data.
         augmentation: As in `fit`.
         class_weight: As in `fit`.
         sampling: As in `fit`.
@@ -238,24 +238,31 @@ def fine_tune(  # noqa: PLR0913 - the public contract
     if model.compiled:
         compile_settings(model)  # may refuse, which it must before the slow work
     inputs = watched_inputs(model, train, validation, on_error)
-    best = None
-    if keep == "best" and validation is not None:
-        best = Best(trained_in(model, rounds))
-    course = Course(
+    keeps_best = keep == "best" and validation is not None
+    course = _course(
         model,
         inputs,
         settings,
         rounds,
+        class_weight,
         precision=precision,
         callbacks=callbacks,
-        class_weight=class_weights(class_weight, class_counts(inputs, class_weight)),
-        best=best,
+        best=Best(trained_in(model, rounds)) if keeps_best else None,
     )
     course.run()
-    if best is not None:
-        best.restore()
-        best.report()
     return course.history
+
+
+def _course(
+    model: Classifier,
+    inputs: Inputs,
+    settings: FeedSettings,
+    rounds: Sequence[Round],
+    class_weight: ClassWeight | None,
+    **options: Any,
+) -> Course:
+    weights = class_weights(class_weight, class_counts(inputs, class_weight))
+    return Course(model, inputs, settings, rounds, class_weight=weights, **options)
 
 
 def _rounds(
@@ -268,39 +275,17 @@ def _rounds(
     ]
     if not stages or any(len(column) != len(stages) for column in columns):
         raise ValueError(
-            f"Expected as many epochs and rates as stages, received from_stage={from_stage!r}, "
-            f"epochs={epochs!r}, learning_rate={learning_rate!r}."
+            "Expected as many epochs and rates as stages, or one for all, received "
+            f"from_stage={from_stage!r}, epochs={epochs!r}, "
+            f"learning_rate={learning_rate!r}."
         )
     found = [
         Round(count, stage, rate, **settings)
         for stage, count, rate in zip(stages, *columns, strict=True)
     ]
     for round_ in found:
-        check_stage(round_.from_stage)
-        _check_round(round_)
+        check_round(round_)
     return found
-
-
-def _check_round(round_: Round) -> None:
-    rate: Any = round_.learning_rate
-    epochs: Any = round_.epochs
-    decay: Any = round_.layer_decay
-    if rate is not None and not isinstance(rate, int | float):
-        raise ValueError(
-            f"learning_rate must be a number, received {rate!r}. A schedule goes to "
-            "compile_classifier(model, learning_rate=schedule)."
-        )
-    if not isinstance(epochs, Integral) or epochs < 1:
-        raise ValueError(
-            f"epochs must be a whole number of at least 1, received {epochs}."
-        )
-    if rate is not None and not rate > 0:
-        raise ValueError(f"learning_rate must be positive, received {rate}.")
-    if not isinstance(decay, int | float) or not 0 < decay <= 1:
-        raise ValueError(
-            f"layer_decay must be above 0 and at most 1, received {decay!r}."
-        )
-    check_schedule(round_.schedule, round_.warmup)
 
 
 def check_run(
@@ -323,7 +308,7 @@ def _check_labels(model: Classifier, augmentation: Augmentation | None) -> None:
     found = takers_of_integers(model)
     if found:
         raise ValueError(
-            f"mixup and cutmix make float rows of the labels, but the model was compiled "
-            f"with {listing(found)}, which takes integers. compile_classifier(model) takes "
-            "labels of either form."
+            "mixup and cutmix make float rows of the labels, but the model was compiled "
+            f"with {listing(found)}, which takes integers. Call "
+            "compile_classifier(model), whose loss takes labels of either form."
         )

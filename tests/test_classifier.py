@@ -228,3 +228,16 @@ def test_helpers_refuse_a_model_that_is_not_a_classifier():
         ValueError, match=r"Expected a Classifier .* received Functional"
     ):
         kr.predict(plain, IMAGES)
+
+
+def test_a_model_saved_before_there_were_thresholds_loads(small, tmp_path):
+    small().save(tmp_path / "model.keras")
+    with zipfile.ZipFile(tmp_path / "model.keras") as saved:
+        parts = {name: saved.read(name) for name in saved.namelist()}
+    config = json.loads(parts["config.json"])
+    del config["config"]["certainty"]
+    parts["config.json"] = json.dumps(config).encode()
+    with zipfile.ZipFile(tmp_path / "old.keras", "w") as old:
+        for name, content in parts.items():
+            old.writestr(name, content)
+    assert kr.load(tmp_path / "old.keras").threshold is None

@@ -67,7 +67,8 @@ def _choose_network(text, monkeypatch):
     To trace ResNet50 takes seconds for each `fit`; other code gets the real graph.
     """
     if re.search(
-        r"\b(fit|fine_tune|probe|train|find_learning_rate|sweep_heads|cross_validate|learning_curve)\(",
+        r"\b(fit|fine_tune|probe|train|find_learning_rate|sweep_heads|cross_validate|learning_curve"
+        r"|label_issues|evaluate|calibrate)\(",
         text,
     ):
         small = backbones.BACKBONES["small"]

@@ -21,6 +21,12 @@ def test_an_unknown_name_is_answered_with_the_nearest_and_all_others():
     assert type(error) is ValueError
 
 
+def test_of_a_thousand_options_the_nearest_is_named_and_few_are_listed():
+    text = str(unknown("class", "class 98.", [f"class {i}" for i in range(1000)]))
+    assert "Did you mean 'class 98'?" in text
+    assert text.endswith("'class 19' and 980 more.")
+
+
 @pytest.mark.parametrize("value", ["zzz", 7, None])
 def test_a_name_that_is_near_to_nothing_gets_no_suggestion(value):
     text = str(unknown("stage", value, ["conv4", "conv5"]))

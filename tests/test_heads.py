@@ -251,7 +251,7 @@ def test_what_is_no_chance_is_not_called_so():
         ({"learning_rates": ("high",)}, "learning_rates must be positive"),
         ({"learning_rates": (1e-3, 1e-3)}, "asked for twice: hidden_units=\\(\\)"),
         ({"dropout": (1.0,)}, "dropout must be at least 0 and below 1"),
-        ({"dropout": ("half",)}, "dropout must hold numbers"),
+        ({"dropout": ("half",)}, "dropout must hold shares"),
         (
             {"learning_rates": np.geomspace(1e-5, 1, 60)},
             "These are 240 combinations, more than the 200",

@@ -1,39 +1,12 @@
-import io
-
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
-from PIL import Image
+from drawing import drawn
 
 import kerasresnet as kr
 from kerasresnet.extrapolation import extrapolated
+from kerasresnet.learning_curves import LearningCurve
 from kerasresnet.plots import plot_learning_curve, plot_learning_rate
 from kerasresnet.rates import LearningRates
-from kerasresnet.validating import LearningCurve
-
-
-def drawn(figure):
-    """The figure as pixels: drawing must work without a display."""
-    assert isinstance(figure, Figure)
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png")
-    return np.asarray(Image.open(stream).convert("RGB"))
-
-
-def texts(axis):
-    return [text.get_text() for text in axis.texts]
-
-
-def report_of(confusion):
-    """A report with a given confusion matrix."""
-    size = len(confusion)
-    cells = [
-        (i, j) for i in range(size) for j in range(size) for _ in range(confusion[i][j])
-    ]
-    labels = np.array([i for i, _ in cells])
-    scores = np.eye(size)[[j for _, j in cells]]
-    names = tuple(f"class {i}" for i in range(size))
-    return kr.Report(names, labels, scores, tuple(map(str, range(len(cells)))))
 
 
 def test_a_history_has_a_panel_for_each_metric_and_both_curves():
@@ -70,88 +43,6 @@ def test_a_history_without_validation_and_the_one_of_keras_are_drawn(small, pixe
 def test_nothing_to_draw_is_refused(histories):
     with pytest.raises(ValueError, match="There is no epoch to draw"):
         kr.plot_history(*histories)
-
-
-def test_images_are_titled_with_their_class(flowers):
-    figure = kr.plot_images(flowers, n=5, seed=1)
-    titles = [axis.get_title() for axis in figure.axes if axis.images]
-    assert sorted(titles) == sorted(flowers.class_names)
-    assert drawn(figure).std() > 0
-
-
-def test_unlabelled_images_are_titled_with_their_source(pixels):
-    figure = kr.plot_images(kr.ImageData.from_arrays(pixels[0]), n=2)
-    assert all(a.get_title().startswith("image ") for a in figure.axes if a.images)
-
-
-def test_the_confusion_matrix_shows_every_count_and_share():
-    figure = kr.plot_confusion(report_of([[3, 1], [0, 4]]))
-    axis = figure.axes[0]
-    assert texts(axis) == ["3", "1", "4"]
-    np.testing.assert_allclose(axis.images[0].get_array(), [[0.75, 0.25], [0, 1]])
-    assert [t.get_text() for t in axis.get_yticklabels()] == ["class 0", "class 1"]
-    assert axis.get_xlabel() == "called"
-    assert drawn(figure).std() > 0
-
-
-def test_a_large_confusion_matrix_is_drawn_without_numbers():
-    figure = kr.plot_confusion(report_of(np.eye(60, dtype=int).tolist()))
-    assert texts(figure.axes[0]) == []
-    assert drawn(figure).std() > 0
-
-
-def test_predictions_are_titled_with_label_and_probability(small, flowers, pixels):
-    model = small(class_names=flowers.class_names)
-    for images in (flowers.take(5), pixels[0][:5]):
-        predictions = kr.predict(model, images)
-        figure = kr.plot_predictions(predictions, n=4)
-        titles = [axis.get_title() for axis in figure.axes if axis.images]
-        expected = [f"{p.label}\n{p.probability:.0%}" for p in predictions[:4]]
-        assert titles == expected
-
-
-def test_wrong_answers_are_marked_by_colour_and_true_name(small, flowers):
-    model = small(class_names=flowers.class_names)
-    predictions = kr.predict(model, flowers.take(6))
-    labels = [p.label for p in predictions]
-    labels[1], labels[4] = "roses of another class", "$x$"
-    figure = kr.plot_predictions(predictions, labels=labels)
-    for axis, p, label in zip(figure.axes, predictions, labels, strict=False):
-        title, sure = axis.get_title().replace(r"\$", "$"), f"{p.probability:.0%}"
-        assert all(len(line) <= 28 for line in title.split("\n"))
-        if label == p.label:
-            assert (title, axis.title.get_color()) == (f"{label}\n{sure}", "black")
-            continue
-        assert axis.title.get_color() == "#D55E00"
-        assert title.startswith(p.label)
-        assert f"{label[-12:]})" in title
-        assert title.endswith(sure)
-    with pytest.raises(kr.DataError, match="6 predictions but 5 labels"):
-        kr.plot_predictions(predictions, labels=labels[1:])
-
-
-def test_no_predictions_and_no_images_are_refused(flowers):
-    with pytest.raises(kr.DataError, match="no prediction to draw"):
-        kr.plot_predictions([])
-    with pytest.raises(kr.DataError, match="no image to draw"):
-        kr.plot_images(kr.ImageData.from_paths([]))
-
-
-def test_a_notebook_can_show_a_figure():
-    assert kr.plot_history({"loss": [1.0]})._repr_png_().startswith(b"\x89PNG")
-
-
-def test_long_names_keep_their_end(small, flowers, pixels):
-    model = small(class_names=["x" * 60 + name for name in flowers.class_names])
-    figure = kr.plot_predictions(kr.predict(model, pixels[0][:1]))
-    title = figure.axes[0].get_title().split("\n")[0]
-    assert len(title) == 28
-    assert title.startswith("…")
-
-
-def test_dollar_signs_in_names_are_no_formulas():
-    report = kr.Report(("$a$", "b_{$x$}"), np.array([0, 1]), np.eye(2), ("x", "y"))
-    assert drawn(kr.plot_confusion(report)).std() > 0
 
 
 def search_of(losses, suggestion):
@@ -217,3 +108,48 @@ def test_a_learning_curve_that_leads_nowhere_is_drawn_without_a_law():
     assert len(axis.lines) == 1
     assert axis.get_title() == "60.0% with 100 photos, no extrapolation"
     assert drawn(figure).std() > 0
+
+
+RUN = {
+    "loss": [2.0, 1.0],
+    "val_loss": [3.0, 2.0],
+    "accuracy": [0.1, 0.5],
+    "val_accuracy": [0.0, 0.4],
+    "learning_rate": [1.0, 0.1],
+}
+
+
+def test_runs_are_compared_curve_by_curve_with_a_colour_for_each():
+    other = {"loss": [2.5, 2.0, 1.5]}
+    figure = kr.plot_history({"tuned": [RUN, RUN], "$random$ head": other})
+    loss, accuracy = figure.axes
+    assert [list(line.get_ydata()) for line in loss.lines] == [
+        [2, 1, 2, 1],
+        [3, 2, 3, 2],
+        [2.5, 2, 1.5],
+    ]
+    training, validation, second = loss.lines
+    assert training.get_color() == validation.get_color() != second.get_color()
+    assert training.get_linestyle() == second.get_linestyle() == "--"
+    assert validation.get_linestyle() == "-"
+    assert len(accuracy.lines) == 2
+    assert loss.get_xlim() == (0.5, 4.5)
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels == ["tuned", r"\$random\$ head", "validation", "training"]
+    assert drawn(figure).std() > 0
+
+
+def test_a_run_is_compared_as_it_is_drawn_alone(small, pixels):
+    history = kr.fit(small(), pixels, pixels, epochs=1, verbose=0)
+    (alone, _), (compared, _) = (
+        kr.plot_history(one).axes for one in (history, {"a": history})
+    )
+    for one, other in zip(alone.lines, compared.lines, strict=True):
+        np.testing.assert_array_equal(one.get_xydata(), other.get_xydata())
+
+
+def test_runs_and_histories_are_not_mixed():
+    with pytest.raises(ValueError, match="received both"):
+        kr.plot_history(RUN, {"a": RUN})
+    with pytest.raises(ValueError, match="There is no epoch to draw"):
+        kr.plot_history({"a": {}})

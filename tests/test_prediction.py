@@ -154,3 +154,42 @@ def test_folders_in_a_list_are_read_too(model, flower_folder, flowers):
 def test_a_black_photo_is_a_photo(model):
     black = np.zeros((1, 32, 32, 3), "uint8")
     assert kr.predict(model, black)[0].top == kr.predict(model, black[0])[0].top
+
+
+@pytest.fixture
+def calibrated(model, flowers):
+    kr.calibrate(model, flowers)
+    return model
+
+
+def test_a_set_begins_with_the_most_probable_and_is_in_order(calibrated, flowers):
+    for prediction in kr.predict(calibrated, flowers, coverage=0.9):
+        ranked = [name for name, _ in prediction.top]
+        assert prediction.labels == tuple(ranked[: len(prediction.labels)])
+        assert prediction.label == ranked[0]
+        assert str(prediction).endswith(f"may be {', '.join(prediction.labels)}")
+
+
+def test_sets_of_the_images_that_calibrated_hold_nine_of_ten(calibrated, flowers):
+    predictions = kr.predict(calibrated, flowers, top=1, coverage=0.9)
+    truth = [flowers.class_names[label] for label in flowers.labels]
+    held = [name in p.labels for name, p in zip(truth, predictions, strict=True)]
+    assert np.mean(held) >= 0.9
+
+
+def test_without_coverage_there_is_no_set(calibrated, pixels):
+    assert kr.predict(calibrated, pixels[0])[0].labels is None
+
+
+def test_sets_need_a_calibrated_model(model, pixels):
+    with pytest.raises(ValueError, match=r"Call kr.calibrate.model, validation. first"):
+        kr.predict(model, pixels[0], coverage=0.9)
+    model.threshold = 0.5
+    with pytest.raises(ValueError, match=r"Call kr.calibrate.model, validation. first"):
+        kr.predict(model, pixels[0], coverage=0.9)
+
+
+@pytest.mark.parametrize("coverage", [0, 1, 95])
+def test_a_coverage_is_a_share(calibrated, pixels, coverage):
+    with pytest.raises(ValueError, match="coverage must be a share between 0 and 1"):
+        kr.predict(calibrated, pixels[0], coverage=coverage)

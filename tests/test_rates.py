@@ -256,7 +256,7 @@ def test_a_search_that_begins_too_high_says_so(caplog):
     [
         ({"lowest": 0}, "Expected 0 < lowest < highest, received lowest=0"),
         ({"lowest": 1, "highest": 0.1}, "Expected 0 < lowest < highest"),
-        ({"highest": "10"}, "received lowest=1e-07, highest='10'"),
+        ({"highest": "10"}, "received lowest=1e-07 and highest='10'"),
         ({"highest": math.inf}, "Expected 0 < lowest < highest"),
         ({"steps": 10}, "steps must be a whole number of at least 20, received 10"),
         ({"from_stage": "conv_5"}, "Unknown stage 'conv_5'"),

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 import kerasresnet as kr
-from kerasresnet import backbones, reproducing, trainer
+from kerasresnet import backbones, deadlines, reproducing, trainer
 from kerasresnet.manifests import read_manifest, write_manifest
 from kerasresnet.notes import RunSettings
 from kerasresnet.reproducing import compare_runs, reproduce_run
@@ -51,7 +51,7 @@ def first(tmp_path_factory, flower_folder):
         data = kr.ImageData.from_folder(folder / "photos")
         told = {"say": lambda line: None, "verbose": 0}
         with patch.context() as short:
-            short.setattr(trainer._Deadline, "on_epoch_end", in_time)
+            short.setattr(deadlines.Deadline, "on_epoch_end", in_time)
             train_run(data, folder / "run", SETTINGS, **told)
         yield folder
 
@@ -171,10 +171,14 @@ def test_a_run_is_followed_as_far_as_it_came(first):
     recipe, callbacks = reproducing._as_far(then)
     assert (recipe.stages, recipe.epochs) == (("conv5", "conv4"), (2, 2))
     assert len(callbacks) == 1
-    history = {"loss": [0.0] * 2}
-    recipe, _ = reproducing._as_far({**then, "result": {"history": history}})
+    result = {"history": {"loss": [0.0] * 2}}
+    recipe, _ = reproducing._as_far({**then, "result": result})
     assert (recipe.stages, recipe.epochs) == (("conv5",), (2,))
-    recipe, callbacks = reproducing._as_far({**then, "time_budget": None})
+    whole = {**result, "stopped": False}  # though a stage was left out
+    recipe, callbacks = reproducing._as_far({**then, "result": whole})
+    assert (recipe.epochs, callbacks) == ((2, 2), [])
+    unlimited = {**then, "result": result, "time_budget": None}
+    recipe, callbacks = reproducing._as_far(unlimited)
     assert (recipe.epochs, callbacks) == ((2, 2), [])
     head = {"result": {"history": {"loss": [0.0] * 4}}, "head": [[8], 0.0, "avg"]}
     assert reproducing._as_far({**then, **head})[0].stages == ()

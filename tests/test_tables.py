@@ -95,6 +95,20 @@ def test_what_spreadsheets_write_is_read(folder):
     assert data.class_names == ("red", "red, dark")
 
 
+def test_semicolons_part_cells_and_empty_rows_are_passed_over(folder):
+    text = "image_path;label\r\n0.png;red, dark\r\n;\r\n1.png;red\r\n ; \r\n"
+    data = kr.ImageData.from_csv(written(folder, text))
+    assert data.class_names == ("red", "red, dark")
+    assert len(data) == 2
+
+
+def test_paths_of_a_table_in_a_parent_folder_are_relative_to_it(folder, monkeypatch):
+    (folder / "sub").mkdir()
+    monkeypatch.chdir(folder / "sub")
+    kr.ImageData.from_paths(folder).to_csv("../list.csv")
+    assert "\n0.png\n" in (folder / "list.csv").read_text("utf-8")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

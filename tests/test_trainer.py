@@ -19,8 +19,8 @@ import tensorflow as tf
 import kerasresnet as kr
 from kerasresnet import trainer
 from kerasresnet.manifests import read_manifest
+from kerasresnet.resuming import recipe_of
 from kerasresnet.rules import Facts
-from kerasresnet.trainer import recipe_of
 
 FACTS = Facts(
     images=40,
@@ -128,7 +128,9 @@ def test_a_recipe_is_followed_again_as_it_was(small, parts):
     assert kr.train(small(3), *parts, recipe=changed, verbose=0).history.epoch == [0]
 
 
-def test_no_epoch_is_begun_that_would_end_too_late(small, parts, monkeypatch, caplog):
+@pytest.fixture
+def slow(monkeypatch, tmp_path):
+    """Arguments of a run with batches of 16 that take 10 s each."""
     now = [0.0]
     monkeypatch.setattr(trainer.time, "monotonic", lambda: now[0])
 
@@ -136,23 +138,40 @@ def test_no_epoch_is_begun_that_would_end_too_late(small, parts, monkeypatch, ca
         def on_train_batch_end(self, batch, logs=None):
             now[0] += 10.0
 
-    settings = {**SHORT, "epochs": (4, 4), "batch_size": 16, "time_budget": 100}
-    outcome = kr.train(small(3), *parts, callbacks=[Slow()], **settings)
+    told = {"callbacks": [Slow()], "run_dir": tmp_path / "run"}
+    return {**SHORT, "batch_size": 16, **told}
+
+
+def test_no_epoch_is_begun_that_would_end_too_late(
+    small, parts, slow, tmp_path, caplog
+):
+    slow = {**slow, "epochs": (4, 4), "time_budget": 100}
+    outcome = kr.train(small(3), *parts, **slow)
+    assert read_manifest(tmp_path / "run")["result"]["stopped"]
     assert outcome.recipe.epochs == (4, 4)
     assert outcome.history.epoch == [0, 1, 2]  # 30 s each
     assert "another would go beyond the time budget of 1 min 40 s" in caplog.text
 
 
+def test_a_run_that_ends_in_time_was_not_stopped(small, parts, slow, tmp_path, caplog):
+    slow = {**slow, "epochs": (1, 1), "time_budget": 80}
+    outcome = kr.train(small(3), *parts, **slow)
+    assert outcome.history.epoch == [0, 1]  # 60 s, and a third would take 30 s
+    assert not read_manifest(tmp_path / "run")["result"]["stopped"]
+    assert "time budget" not in caplog.text
+
+
 @pytest.mark.parametrize(
     ("settings", "match"),
     [
-        ({"recipe": "best"}, "Unknown recipe"),
+        ({"recipe": "best"}, "recipe must be 'auto' or a Recipe"),
         ({"resume": True}, "resume=True needs run_dir"),
         ({"epoch": 3}, "epoch"),
         ({"views": 4, "augmentation": "none"}, "views=4 is a number of random views"),
         ({"time_budget": "soon"}, "duration"),
         ({"time_budget": 0.001}, "too short"),
         ({"precision": "half"}, "precision"),
+        ({"class_weight": {"rose": 2}}, "names 'rose', which is not a class"),
     ],
 )
 def test_wrong_arguments_are_refused_before_anything_is_done(
@@ -189,6 +208,7 @@ def test_a_run_leaves_its_model_and_its_record(small, parts, tmp_path):
     manifest = read_manifest(tmp_path / "run")
     assert recipe_of(manifest["recipe"]) == outcome.recipe
     assert manifest["finished"]
+    assert not manifest["result"]["stopped"]
     assert manifest["result"]["history"] == outcome.history.history
     loaded = kr.load(tmp_path / "run" / "model.keras")
     for now, then in zip(loaded.get_weights(), model.get_weights(), strict=True):

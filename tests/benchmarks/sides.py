@@ -64,6 +64,11 @@ def add_images(made, *, photos):
 def add_training(made, *, epochs):
     """Adds what a training run needs."""
     made.add_argument("--epochs", type=int, default=epochs)
+    add_material(made)
+
+
+def add_material(made):
+    """Adds where photos and trunk are."""
     made.add_argument("--data", type=Path, default=Path(_DATA), help="%(default)s")
     made.add_argument(
         "--weights", help="a .weights.h5 file or 'none'; default: the data folder's"
