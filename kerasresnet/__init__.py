@@ -79,12 +79,11 @@ if TYPE_CHECKING:
     from kerasresnet.rates import LearningRates as LearningRates
     from kerasresnet.rates import find_learning_rate as find_learning_rate
     from kerasresnet.recipes import Recipe as Recipe
-    from kerasresnet.trackers import Shielded as Shielded
+    from kerasresnet.scores import ReliabilityBin as ReliabilityBin
     from kerasresnet.trackers import Tracker as Tracker
     from kerasresnet.trackers import tracking as tracking
     from kerasresnet.trainer import Outcome as Outcome
     from kerasresnet.trainer import train as train
-    from kerasresnet.scores import ReliabilityBin as ReliabilityBin
     from kerasresnet.training import fine_tune as fine_tune
     from kerasresnet.training import fit as fit
     from kerasresnet.validating import CrossValidation as CrossValidation
@@ -125,7 +124,6 @@ _HOME = {
     "ReliabilityBin": "scores",
     "Report": "evaluation",
     "STAGES": "backbones",
-    "Shielded": "trackers",
     "Threshold": "abstention",
     "Tracker": "trackers",
     "WeightsError": "errors",
@@ -205,7 +203,6 @@ __all__ = [
     "Recipe",
     "ReliabilityBin",
     "Report",
-    "Shielded",
     "Threshold",
     "Tracker",
     "WeightsError",

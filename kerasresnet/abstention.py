@@ -178,7 +178,7 @@ def find_threshold(
 
 def fewest_images(max_error: float, confidence: float) -> int:
     """Returns how many answers, all of them right, the guarantee takes at least."""
-    return math.ceil(math.log(1 - confidence) / math.log(1 - max_error) - 1e-9)
+    return math.ceil(math.log1p(-confidence) / math.log1p(-max_error) - 1e-9)
 
 
 def _start(probabilities: Pixels, fewest: int) -> tuple[float, Pixels]:

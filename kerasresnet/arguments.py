@@ -4,14 +4,20 @@ Checked here, before Keras is loaded, so that a wrong argument is answered at on
 """
 
 import argparse
-import math
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from kerasresnet._version import __version__
-from kerasresnet.durations import parse_duration
 from kerasresnet.errors import listing
+from kerasresnet.ranges import (
+    cache_place,
+    duration,
+    factor,
+    path,
+    positive,
+    share,
+    whole,
+)
 
 _STAGES = ("conv1", "conv2", "conv3", "conv4", "conv5")
 _PRESETS = ("none", "light", "standard", "strong")
@@ -37,6 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_check(commands)
     _add_train(commands)
     _add_reproduce(commands)
+    _add_report(commands)
     _add_evaluate(commands)
     _add_predict(commands)
     _add_cache(commands)
@@ -111,7 +118,7 @@ def _add_demo(commands: Any) -> None:
         help="a weights file, or 'none' (default: ImageNet weights if they are cached, "
         "else random)",
     )
-    _add(demo, "--seed", 0, "N", _whole(0), "")
+    _add(demo, "--seed", 0, "N", whole(0), "")
     demo.set_defaults(command="demo")
 
 
@@ -122,7 +129,7 @@ def _add_check(commands: Any) -> None:
     )
     _add_photos(check)
     check.add_argument(
-        "--csv", type=_path, metavar="FILE", help="also write a table of all findings"
+        "--csv", type=path, metavar="FILE", help="also write a table of all findings"
     )
     check.set_defaults(command="check")
 
@@ -140,7 +147,7 @@ def _add_train(commands: Any) -> None:
     _add_photos(train, nargs="?", default=None)
     train.add_argument(
         "--out",
-        type=_path,
+        type=path,
         default=None,
         metavar="DIR",
         help="an empty folder for the results (default: runs/NAME-1, …)",
@@ -156,15 +163,14 @@ def _add_train(commands: Any) -> None:
         metavar="W",
         help="'imagenet', 'none' for random weights, or a file (default: imagenet)",
     )
-    _add_setting(train, "--image-size", "PX", _whole(32), "height and width", "224")
-    share = _positive(below=1)
+    _add_setting(train, "--image-size", "PX", whole(32), "height and width", "224")
     text = "held out to choose the best epoch, and for the report"
-    _add_setting(train, "--validation", "SHARE", share, text, "0.2")
+    _add_setting(train, "--validation", "SHARE", positive(below=1), text, "0.2")
     _add_head(train)
     _add_recipe(train.add_argument_group("choices that the recipe makes by itself"))
     _add_computing(train)
     _add_on_error(train, argparse.SUPPRESS)
-    _add_setting(train, "--seed", "N", _whole(0), "", "0")
+    _add_setting(train, "--seed", "N", whole(0), "", "0")
     train.set_defaults(command="train", refuse=train.error)
 
 
@@ -184,13 +190,13 @@ def _add_setting(
 def _add_head(train: argparse.ArgumentParser) -> None:
     train.add_argument(
         "--hidden-units",
-        type=_whole(1),
+        type=whole(1),
         nargs="*",
         metavar="N",
         help="Dense layers before the last one (default: none)",
     )
     text = "before each Dense layer"
-    _add_setting(train, "--dropout", "SHARE", _share, text, "0")
+    _add_setting(train, "--dropout", "SHARE", share, text, "0")
 
 
 def _add_recipe(group: Any) -> None:
@@ -202,16 +208,16 @@ def _add_recipe(group: Any) -> None:
         help="first stages to train, one after another, such as conv5 conv4; 'none' for "
         "the head alone",
     )
-    _add_each(group, "--epochs", "N", _whole(1), "passes over the photos")
-    _add_each(group, "--learning-rate", "LR", _positive(), "highest rate of the head")
+    _add_each(group, "--epochs", "N", whole(1), "passes over the photos")
+    _add_each(group, "--learning-rate", "LR", positive(), "highest rate of the head")
     text = "factor of the rate from each stage to the one before it"
-    _add_setting(group, "--layer-decay", "F", _factor, text)
-    _add_setting(group, "--batch-size", "N", _whole(1), "photos in a batch")
+    _add_setting(group, "--layer-decay", "F", factor, text)
+    _add_setting(group, "--batch-size", "N", whole(1), "photos in a batch")
     group.add_argument(
         "--schedule", choices=_SCHEDULES, help="how the rate changes in a stage"
     )
     text = "share of a stage's steps in which the rate rises at first"
-    _add_setting(group, "--warmup", "SHARE", _share, text)
+    _add_setting(group, "--warmup", "SHARE", share, text)
     group.add_argument(
         "--augmentation",
         choices=_PRESETS,
@@ -225,11 +231,11 @@ def _add_recipe(group: Any) -> None:
         help="the same as --augmentation light",
     )
     text = "views of each photo, whose features are computed once"
-    _add_setting(group, "--views", "N", _whole(1), text)
+    _add_setting(group, "--views", "N", whole(1), text)
     text = "share of the label that is spread over all classes"
-    _add_setting(group, "--label-smoothing", "SHARE", _share, text)
+    _add_setting(group, "--label-smoothing", "SHARE", share, text)
     text = "such as 90s, 10min or 1h30m: the recipe shrinks until it fits (default: no limit)"
-    _add_setting(group, "--time-budget", "TIME", _duration, text)
+    _add_setting(group, "--time-budget", "TIME", duration, text)
 
 
 def _add_each(
@@ -248,7 +254,7 @@ def _add_computing(train: argparse.ArgumentParser) -> None:
     )
     train.add_argument(
         "--cache",
-        type=_cache,
+        type=cache_place,
         metavar="WHERE",
         help="features of the frozen part: 'auto' keeps them in the user's cache folder, "
         "'memory' for this run, 'off' not at all, a path there (default: auto)",
@@ -267,10 +273,30 @@ def _add_reproduce(commands: Any) -> None:
         help="do a run again and compare; exit code 1 if it comes to something else",
     )
     reproduce.add_argument(
-        "run", type=_path, metavar="RUN", help="the folder of a finished run"
+        "run", type=path, metavar="RUN", help="the folder of a finished run"
     )
     _add_folder(reproduce, "keep the second run in this empty folder")
     reproduce.set_defaults(command="reproduce")
+
+
+def _add_report(commands: Any) -> None:
+    report = commands.add_parser(
+        "report",
+        help="write all that is known of a run on one page",
+        description="Writes one HTML page that holds everything and fetches nothing: how "
+        "good the model is and on which photos, where it is wrong and why, which labels "
+        "look wrong, and how it was trained.",
+    )
+    report.add_argument(
+        "run", type=path, metavar="RUN", help="the folder of a finished run"
+    )
+    report.add_argument(
+        "--out",
+        type=path,
+        metavar="FILE",
+        help="the page, replaced if there is one (default: report.html in RUN)",
+    )
+    report.set_defaults(command="report")
 
 
 def _add_evaluate(commands: Any) -> None:
@@ -280,7 +306,7 @@ def _add_evaluate(commands: Any) -> None:
     evaluate.add_argument("model", metavar="MODEL", help="a model.keras file")
     _add_photos(evaluate)
     _add_folder(evaluate, "also write report and figures into this empty folder")
-    _add(evaluate, "--batch-size", 32, "N", _whole(1), "")
+    _add(evaluate, "--batch-size", 32, "N", whole(1), "")
     _add_on_error(evaluate)
     evaluate.set_defaults(command="evaluate")
 
@@ -290,15 +316,15 @@ def _add_predict(commands: Any) -> None:
     predict.add_argument(
         "model", metavar="MODEL", help="a model.keras file, or 'imagenet'"
     )
-    predict.add_argument("photos", nargs="+", type=_path, metavar="FILE_OR_DIR")
-    _add(predict, "--top", 3, "K", _whole(1), "classes to name")
+    predict.add_argument("photos", nargs="+", type=path, metavar="FILE_OR_DIR")
+    _add(predict, "--top", 3, "K", whole(1), "classes to name")
     predict.add_argument(
         "--output",
         choices=("table", "csv", "jsonl"),
         default="table",
         help="form of the answer (default: table)",
     )
-    _add(predict, "--batch-size", 32, "N", _whole(1), "")
+    _add(predict, "--batch-size", 32, "N", whole(1), "")
     _add_on_error(predict)
     predict.set_defaults(command="predict")
 
@@ -316,7 +342,7 @@ def _add_cache(commands: Any) -> None:
     )
     cache.add_argument(
         "--dir",
-        type=_path,
+        type=path,
         metavar="DIR",
         help="the cache folder (default: KERASRESNET_CACHE, or kerasresnet in the user's "
         "cache folder)",
@@ -327,7 +353,7 @@ def _add_cache(commands: Any) -> None:
 def _add_photos(parser: argparse.ArgumentParser, **settings: Any) -> None:
     parser.add_argument(
         "directory",
-        type=_path,
+        type=path,
         **settings,
         metavar="DIR_OR_CSV",
         help="one sub-folder of photos for each class, or train, val and test with such "
@@ -346,7 +372,7 @@ def _add_on_error(parser: argparse.ArgumentParser, default: str = "raise") -> No
 
 
 def _add_folder(parser: argparse.ArgumentParser, text: str) -> None:
-    parser.add_argument("--out", type=_path, metavar="DIR", help=text)
+    parser.add_argument("--out", type=path, metavar="DIR", help=text)
 
 
 def _add(
@@ -359,69 +385,3 @@ def _add(
 ) -> None:
     shown = f"{text} (default: {default:g})".strip()
     parser.add_argument(name, type=check, default=default, metavar=metavar, help=shown)
-
-
-def _path(text: str) -> Path:
-    if not text:
-        raise _expected("a path", text)
-    return Path(text)
-
-
-def _cache(text: str) -> str | Path | bool:
-    if text == "off":
-        return False
-    return text if text in ("auto", "memory") else _path(text)
-
-
-def _whole(least: int) -> Callable[[str], int]:
-    def check(text: str) -> int:
-        value = _parsed(int, text)
-        if not value >= least:
-            raise _expected(f"a whole number of at least {least}", text)
-        return int(value)
-
-    return check
-
-
-def _positive(below: float = math.inf) -> Callable[[str], float]:
-    def check(text: str) -> float:
-        value = _parsed(float, text)
-        if not 0 < value < below:
-            limit = "" if below == math.inf else f" and below {below:g}"
-            raise _expected(f"a number above 0{limit}", text)
-        return value
-
-    return check
-
-
-def _share(text: str) -> float:
-    value = _parsed(float, text)
-    if not 0 <= value < 1:
-        raise _expected("a number of at least 0 and below 1", text)
-    return value
-
-
-def _factor(text: str) -> float:
-    value = _parsed(float, text)
-    if not 0 < value <= 1:
-        raise _expected("a number above 0 and at most 1", text)
-    return value
-
-
-def _duration(text: str) -> str:
-    try:
-        parse_duration(text)
-    except ValueError:
-        raise _expected("a time such as 90s, 10min or 1h30m", text) from None
-    return text
-
-
-def _parsed(kind: type[int] | type[float], text: str) -> float:
-    try:
-        return kind(text)
-    except ValueError:
-        return math.nan
-
-
-def _expected(what: str, text: str) -> argparse.ArgumentTypeError:
-    return argparse.ArgumentTypeError(f"expected {what}, received {text!r}")

@@ -11,7 +11,7 @@ import numpy as np
 
 from kerasresnet.arrays import check_names
 from kerasresnet.decoding import Pixels
-from kerasresnet.errors import DataError
+from kerasresnet.errors import DataError, not_numbers
 from kerasresnet.intervals import wilson_interval
 from kerasresnet.scores import (
     Array,
@@ -335,11 +335,13 @@ class Assessment:
 
 
 def _check_probabilities(rows: Pixels) -> None:
-    if np.isnan(rows).any():
+    if rows.dtype.kind != "f":
         raise DataError(
-            "The model gave NaN instead of probabilities: its weights are damaged, or "
-            "training diverged. Train again with a lower learning rate."
+            f"probabilities are {rows.dtype}, expected floating-point numbers: "
+            'probabilities.astype("float32").'
         )
+    if np.isnan(rows).any():
+        raise not_numbers()
     sums, lowest = rows.sum(axis=1, dtype=np.float64), rows.min(axis=1)
     wrong = np.flatnonzero((np.abs(sums - 1) > _SLACK) | (lowest < 0))
     if len(wrong):

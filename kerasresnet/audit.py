@@ -13,6 +13,7 @@ from kerasresnet.decoding import FORMATS, SUFFIXES, UnreadableError
 from kerasresnet.duplicates import same_pictures
 from kerasresnet.errors import count_of, listing
 from kerasresnet.looks import Look
+from kerasresnet.notebooks import audit_html
 
 # keras.applications refuses smaller inputs; such a photo holds too little to tell.
 SMALL = 32
@@ -177,10 +178,23 @@ class Audit:
                     yield kind, source, number, ""
 
     def __str__(self) -> str:
-        lines = [*self._counted(), *self._unread(), *self._noted()]
+        return "\n".join([*self._counted(), *self._found()])
+
+    def _repr_html_(self) -> str:
+        headline, *_ = self._counted()
+        return audit_html(headline, self.counts, "\n".join(self._found()))
+
+    def _found(self) -> Iterator[str]:
+        if self.imbalance >= _UNEVEN:
+            yield (
+                f"The largest class has {self.imbalance:.0f} times as many images as the "
+                "smallest."
+            )
+        yield from self._unread()
+        yield from self._noted()
         if not self.ok:
-            lines += ["Training would stop:", *(f"  {why}" for why in self.obstacles)]
-        return "\n".join(lines)
+            yield "Training would stop:"
+            yield from (f"  {why}" for why in self.obstacles)
 
     def _counted(self) -> Iterator[str]:
         if self.unlabelled:
@@ -194,11 +208,6 @@ class Audit:
         if len(self.counts) > len(shown):
             rest = len(self.counts) - len(shown)
             yield f"  and {count_of(rest, 'more class', 'more classes')}"
-        if self.imbalance >= _UNEVEN:
-            yield (
-                f"The largest class has {self.imbalance:.0f} times as many images as the "
-                "smallest."
-            )
 
     def _unread(self) -> Iterator[str]:
         if not self.unreadable:

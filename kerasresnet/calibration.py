@@ -122,12 +122,7 @@ def calibrate(
         lowest=LOWEST_TEMPERATURE / total,
         highest=HIGHEST_TEMPERATURE / total,
     )
-    if model.threshold is not None:
-        _log.warning(
-            "The threshold, %.4g, is taken away: it was chosen for the probabilities before. "
-            "kr.choose_threshold finds another.",
-            model.threshold,
-        )
+    _report_threshold(model.threshold)
     _report_zeros(labels, before)
     _fold(model, temperature)
     model.certainty = Certainty(
@@ -194,6 +189,15 @@ def _report_bound(temperature: float, all_right: bool) -> None:
         temperature,
         why,
     )
+
+
+def _report_threshold(threshold: float | None) -> None:
+    if threshold is not None:
+        _log.warning(
+            "The threshold, %.4g, is taken away: it was chosen for the probabilities before. "
+            "kr.choose_threshold finds another.",
+            threshold,
+        )
 
 
 def _report_zeros(labels: Pixels, probabilities: Pixels) -> None:

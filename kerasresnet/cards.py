@@ -18,8 +18,8 @@ from kerasresnet.evaluation import Report
 from kerasresnet.manifests import SPLIT, read_manifest
 from kerasresnet.markdown import escaped, table
 from kerasresnet.notes import read_settings
-from kerasresnet.summaries import between, decimal, percent
 from kerasresnet.tables import PART_COLUMN, read_csv
+from kerasresnet.tabulation import class_rows, matrix_rows, score_rows
 
 _FRONT = """---
 library_name: keras
@@ -208,11 +208,14 @@ def _meant_for() -> list[str]:
 def _metrics() -> Iterator[str]:
     yield (
         "Accuracy is the share of photos whose most probable class is the right one, "
-        "recall the same among the photos of one class. Their 95 % intervals are Wilson's "
-        "(1927). Balanced accuracy is the mean of the recalls, macro F1 that of the F1 "
-        "scores; the calibration error (Guo et al. 2017, https://arxiv.org/abs/1706.04599) "
-        "is how far probabilities are from the shares that are right. Their intervals are "
-        "from a bootstrap of the photos. No threshold is set on the probability."
+        "top-5 the share whose class is among the five most probable, recall the accuracy "
+        "on the photos of one class. Their 95 % intervals are Wilson's (1927). Balanced "
+        "accuracy is the mean of the recalls, macro F1 that of the F1 scores; ROC AUC and "
+        "average precision are means over the classes, each against the rest; the "
+        "calibration error (Guo et al. 2017, https://arxiv.org/abs/1706.04599) is how far "
+        "probabilities are from the shares that are right; the log loss is in nats. Their "
+        "intervals are from a bootstrap of the photos. No threshold is set on the "
+        "probability."
     )
 
 
@@ -289,44 +292,14 @@ def _value(value: object) -> str:
 
 
 def _analyses(report: Report) -> Iterator[str]:
-    intervals = report.intervals
-    rows = [("accuracy", percent(report.accuracy), between(intervals["accuracy"]))]
-    if len(report.class_names) > 5:
-        top = percent(report.top_k(5))
-        rows.append(("one of the five most probable", top, between(intervals["top_5"])))
-    for name in ("balanced_accuracy", "macro_f1", "calibration_error", "log_loss"):
-        write = decimal if name == "log_loss" else percent
-        title = name.replace("_", " ").replace("f1", "F1")
-        rows.append(
-            (title, write(getattr(report, name)), between(intervals[name], write))
-        )
+    rows = score_rows(report, report.intervals)
     yield table(("score", "value", "95 % interval"), rows)
-    yield _class_table(report)
+    header = ("class", "precision", "recall", "95 % interval", "F1", "photos")
+    yield table(header, class_rows(report.per_class))
     names = report.class_names
     if len(names) <= _MOST_IN_MATRIX:
-        cells = [
-            (name, *(f"{count:,}" for count in row))
-            for name, row in zip(names, report.confusion, strict=True)
-        ]
         yield "How often photos of a class (rows) were called which (columns):"
-        yield table(("", *names), cells)
-
-
-def _class_table(report: Report) -> str:
-    rows = [
-        (
-            score.name,
-            percent(score.precision),
-            percent(score.recall),
-            between(score.recall_interval) if score.support else "-",
-            percent(score.f1),
-            f"{score.support:,}",
-        )
-        for score in report.per_class
-    ]
-    return table(
-        ("class", "precision", "recall", "95 % interval", "F1", "photos"), rows
-    )
+        yield table(("", *names), matrix_rows(report))
 
 
 def _judgement(report: Report) -> Iterator[str]:

@@ -8,8 +8,9 @@ from kerasresnet.markup import Html, element
 from kerasresnet.scores import ReliabilityBin
 
 _WIDTH, _HEIGHT = 360, 240
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 12, 26, 40
+_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 18, 26, 40
 _TICKS = 5
+_LEAST = 1e-9  # of values, what is a difference
 # In the order of drawing; the page gives them colours, and dashes beside them.
 _LINES = ("first", "second", "third")
 
@@ -159,9 +160,12 @@ def _text(x: float, y: float, text: str, style: str, anchor: str) -> Html:
 
 def _nice(low: float, high: float) -> list[float]:
     """Ticks at round numbers, from at most `low` to at least `high`."""
-    span = high - low or abs(high) or 1.0
+    size, span = max(abs(low), abs(high)), high - low
+    if span <= _LEAST * size:  # one value, but for rounding
+        span = size or 1.0
     raw = span / (_TICKS - 1)
     unit = 10 ** math.floor(math.log10(raw))
     step = next(unit * m for m in (1, 2, 2.5, 5, 10) if unit * m >= raw * 0.999)
     first, last = math.floor(low / step), math.ceil(high / step)
-    return [round(i * step, 10) for i in range(first, max(last, first + 1) + 1)]
+    # 0.30000000000000004 is 0.3.
+    return [float(f"{i * step:.12g}") for i in range(first, max(last, first + 1) + 1)]

@@ -5,8 +5,6 @@ answer at once.
 """
 
 import argparse
-import csv
-import json
 import logging
 import os
 import re
@@ -25,7 +23,6 @@ from kerasresnet.errors import ArtifactError, DataError, KerasResNetError, listi
 if TYPE_CHECKING:
     from kerasresnet.evaluation import Report
     from kerasresnet.images import ImageData
-    from kerasresnet.prediction import Prediction
 
 _STARTUP_NOTE = re.compile(
     r"I0000 |WARNING: All log messages before absl|To enable the "
@@ -175,7 +172,9 @@ def _train(options: argparse.Namespace) -> None:
     begin = _resumed if options.resume else _begun
     folder, report = begin(options)
     _say(f"\n{report}\n\nresults: {folder.resolve()}")
-    _say(f"next: kerasresnet predict {folder / 'model.keras'} PHOTO")
+    _say(f"next: {shlex.join(['kerasresnet', 'report', str(folder)])}")
+    predict = ["kerasresnet", "predict", str(folder / "model.keras")]
+    _say(f"      {shlex.join(predict)} PHOTO")
 
 
 def _begun(options: argparse.Namespace) -> tuple[Path, "Report"]:
@@ -266,31 +265,27 @@ def _reproduce(options: argparse.Namespace) -> int:
     _check_run(options.run)
     _load_engine()
     from kerasresnet.manifests import begun_in, empty_folder
-    from kerasresnet.reproducing import reproduce_run
+    from kerasresnet.reproducing import fresh_cache, reproduce_run
 
     out: Path | None = options.out
     near = None if out is None else empty_folder(out, but=()).absolute().parent
     with tempfile.TemporaryDirectory(prefix="kerasresnet-", dir=near) as held:
         folder = empty_folder(Path(held) / "run") if out is None else out
-        with begun_in(folder), _fresh_cache(Path(held) / "cache"):
+        with begun_in(folder), fresh_cache(Path(held) / "cache"):
             same = reproduce_run(options.run, folder, say=_say, verbose=_verbosity())
     if out is not None and any(out.iterdir()):
         _say(f"results: {out.resolve()}")
     return 0 if same else 1
 
 
-@contextmanager
-def _fresh_cache(folder: Path) -> Iterator[None]:
-    """Lets everything be computed anew: nothing is known of any photo."""
-    variable = "KERASRESNET_CACHE"
-    before = os.environ.get(variable)
-    os.environ[variable] = str(folder)
-    try:
-        yield
-    finally:
-        del os.environ[variable]
-        if before is not None:
-            os.environ[variable] = before
+def _report(options: argparse.Namespace) -> None:
+    _check_run(options.run)
+    _load_engine()
+    from kerasresnet.run_reports import report_run
+
+    _log_what_is_computed()
+    page = report_run(options.run, options.out, say=_say, verbose=_verbosity())
+    _say(f"page: {page.resolve()}")
 
 
 def _check_model(model: str) -> None:
@@ -333,6 +328,7 @@ def _predict(options: argparse.Namespace) -> None:
         for path in ImageData.from_paths(given).paths or ()
     ]
     _load_engine()
+    from kerasresnet.answers import FORMS
     from kerasresnet.artifacts import load
     from kerasresnet.imagenet import imagenet_classifier
     from kerasresnet.prediction import predict
@@ -347,9 +343,8 @@ def _predict(options: argparse.Namespace) -> None:
         batch_size=options.batch_size,
         on_error=options.on_error,
     )
-    {"table": _print_table, "csv": _print_csv, "jsonl": _print_jsonl}[options.output](
-        predictions
-    )
+    for line in FORMS[options.output](predictions):
+        print(line)
 
 
 def _cache(options: argparse.Namespace) -> None:
@@ -372,38 +367,6 @@ def _doctor(options: argparse.Namespace) -> None:
         print(f"{subject:<{width}}  {finding}")
 
 
-def _print_table(predictions: Sequence["Prediction"]) -> None:
-    source_width = max(len(p.source) for p in predictions)
-    label_width = max(len(p.label) for p in predictions)
-    for p in predictions:
-        rest = ", ".join(f"{name} {share:.1%}" for name, share in p.top[1:])
-        line = f"{p.source:<{source_width}}  {p.label:<{label_width}}  {p.probability:>6.1%}  {rest}"
-        print(line.rstrip())
-
-
-def _print_csv(predictions: Sequence["Prediction"]) -> None:
-    ranks = range(1, len(predictions[0].top) + 1)
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(
-        ["source", *(c for k in ranks for c in (f"label_{k}", f"probability_{k}"))]
-    )
-    for p in predictions:
-        writer.writerow(
-            [p.source, *(c for name, share in p.top for c in (name, f"{share:.6f}"))]
-        )
-
-
-def _print_jsonl(predictions: Sequence["Prediction"]) -> None:
-    for p in predictions:
-        record = {
-            "source": p.source,
-            "label": p.label,
-            "probability": p.probability,
-            "top": [{"label": name, "probability": share} for name, share in p.top],
-        }
-        print(json.dumps(record, ensure_ascii=False))
-
-
 def _say(line: str) -> None:
     print(line, flush=True)
 
@@ -418,6 +381,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int | None]] = {
     "check": _check,
     "train": _train,
     "reproduce": _reproduce,
+    "report": _report,
     "evaluate": _evaluate,
     "predict": _predict,
     "cache": _cache,

@@ -134,8 +134,8 @@ def compare(
 
     Only images that one model has right and the other wrong can tell. That is a sharper
     test than two accuracies with their intervals, which may overlap although one model is
-    clearly better. An image counts as often as it is in the reports, and images that show
-    the same thing count as if they did not.
+    clearly better. An image counts as often as it is in the reports, and photos of the same
+    thing count as independent ones, which makes the p-value too small.
 
     Args:
         report_a: What `evaluate` returned for the first model.

@@ -153,6 +153,11 @@ def has_signature(path: str | Path) -> bool:
     return any(head.startswith(mark, place) for place, mark in _SIGNATURES)
 
 
+def is_on_its_side(image: Image.Image) -> bool:
+    """Whether a photo is stored with its rows as columns, and turned when it is read."""
+    return _TURNS.get(_orientation(image)) in _SWAPPING
+
+
 def content_of(photo: Path | bytes | Pixels) -> bytes | Pixels:
     """Returns what a photo's digest is taken of, and its pixels are decoded from.
 

@@ -1,6 +1,7 @@
 """A small set of drawn flowers, and the main job on it: needs no network and no file."""
 
 import math
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -86,6 +87,7 @@ def run_demo(
     figures = ", ".join(sorted(path.name for path in results.glob("*.png")))
     say(f"\nThe loaded model gives the same answers. Figures: {figures}")
     say(f"results: {results}")
+    say(f"next: {shlex.join(['kerasresnet', 'report', str(results)])}")
 
 
 def _choose_weights(weights: str | None, say: Callable[[str], None]) -> str | None:

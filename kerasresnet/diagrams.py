@@ -26,6 +26,7 @@ from kerasresnet.figures import (
 from kerasresnet.neighbours import as_images
 
 _NUMBERS_IN_CELLS = 20
+_MOST_NAMES = 100  # of rows; a larger figure would take gigabytes
 _IN_A_COLUMN = 25  # names of a legend
 
 
@@ -38,7 +39,8 @@ def plot_confusion(report: Report) -> Figure:
     Returns:
         A `Figure`. Rows are true classes, columns what they were called; colours are
         shares of the row, numbers (up to 20 classes) are images. Beyond, the colours
-        grow with the root of the share, so that few mistakes are seen, too.
+        grow with the root of the share, so that few mistakes are seen, too. Of more than
+        100 classes some are named, at equal distances.
 
     Example:
 
@@ -51,7 +53,7 @@ def plot_confusion(report: Report) -> Figure:
     size = len(report.class_names)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     few = size <= _NUMBERS_IN_CELLS
-    side = max(3.6, 1.6 + 0.55 * size) if few else 9.0 + 0.12 * size
+    side = max(3.6, 1.6 + 0.55 * size) if few else 9.0 + 0.12 * min(size, _MOST_NAMES)
     # The default margin cuts the label of the left axis.
     margins = ConstrainedLayoutEngine(w_pad=0.15, h_pad=0.1)
     figure = NotebookFigure(figsize=(side + 1.2, side), layout=margins)
@@ -81,9 +83,11 @@ def _name_rows_and_columns(axis: Any, names: list[str]) -> None:
     # A row is at least 0.15 inch high, in which 7 points can be read.
     font = 10 if size <= _NUMBERS_IN_CELLS else max(7.0, 11 - size / 20)
     turn, side = (90, "center") if size > 6 else (30, "right")
-    axis.set_xticks(range(size), names, rotation=turn, ha=side, fontsize=font)
-    axis.set_yticks(range(size), names, fontsize=font)
-    if size > _NUMBERS_IN_CELLS:
+    some = range(0, size, -(-size // _MOST_NAMES))
+    named = [names[i] for i in some]
+    axis.set_xticks(some, named, rotation=turn, ha=side, fontsize=font)
+    axis.set_yticks(some, named, fontsize=font)
+    if _NUMBERS_IN_CELLS < size <= _MOST_NAMES:
         lines = np.arange(4.5, size - 1, 5)
         axis.hlines(lines, -0.5, size - 0.5, color=GRAY, alpha=0.25, linewidth=0.6)
         axis.vlines(lines, -0.5, size - 0.5, color=GRAY, alpha=0.25, linewidth=0.6)

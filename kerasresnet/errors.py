@@ -14,7 +14,6 @@ A wrong argument is a plain `ValueError`.
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-
 _MOST_OPTIONS = 20
 
 
@@ -86,3 +85,11 @@ def listing(names: Iterable[object], most: int = 5) -> str:
 def count_of(number: int, one: str, several: str = "") -> str:
     """Returns a number with its noun, such as `"1 image"` or `"2,000 images"`."""
     return f"{number:,} {one if number == 1 else several or one + 's'}"
+
+
+def not_numbers() -> DataError:
+    """Returns the error for a model whose probabilities are NaN."""
+    return DataError(
+        "The model gave NaN instead of probabilities: its weights are damaged, or "
+        "training diverged. Train again with a lower learning rate."
+    )

@@ -30,7 +30,8 @@ from kerasresnet.labelling import LabelIssues
 from kerasresnet.prediction import probabilities
 from kerasresnet.reporting import write_page
 from kerasresnet.sections import Contents
-from kerasresnet.summaries import Table, between, decimal, percent, plain
+from kerasresnet.summaries import Table, plain
+from kerasresnet.tabulation import class_rows, matrix_rows, score_rows
 
 _MOST_IN_MATRIX = 12
 # A table that is longer than the first shows as many classes as the second says.
@@ -160,6 +161,7 @@ class Report(Assessment):
         Raises:
             DataError: If a photo cannot be read any more, or `data` is not what was
                 evaluated.
+            ValueError: If `model` is not a `Classifier`, or has other classes.
 
         Example:
 
@@ -201,20 +203,13 @@ class Report(Assessment):
     def _repr_html_(self) -> str:
         note = " ".join([f"{count_of(len(self), 'image')}.", *self._absent()])
         numbers = Table(("", "value", "95 % interval"), self._numbers(), note)
-        return f"<div>{numbers.html()}{self._class_table().html()}</div>"
+        scores, classes = numbers.html("Scores"), self._class_table().html("Classes")
+        return f"<div>{scores}{classes}</div>"
 
     def _numbers(self) -> list[tuple[str, str, str]]:
         """Name, value and interval of what is shown first, as text."""
-        rows = [("accuracy", percent(self.accuracy), between(self.accuracy_interval))]
-        if len(self.class_names) > 5:
-            rows.append(
-                ("top-5", percent(self.top_k(5)), between(self._top_5_interval))
-            )
-        for name, ends in self._quick_intervals.items():
-            write = decimal if name == "log_loss" else percent
-            title = name.replace("_", " ").replace("f1", "F1")
-            rows.append((title, write(getattr(self, name)), between(ends, write)))
-        return rows
+        shares = {"accuracy": self.accuracy_interval, "top_5": self._top_5_interval}
+        return score_rows(self, {**shares, **self._quick_intervals})
 
     def _headlines(self) -> list[str]:
         right = len(self) - len(self.mistakes)
@@ -242,26 +237,11 @@ class Report(Assessment):
             left = count_of(len(there) - len(worst), "class", "classes")
             shown = tuple(worst)
             note = f"the classes of lowest recall; {left} left out"
-        rows = [
-            (
-                score.name,
-                percent(score.precision),
-                percent(score.recall),
-                between(score.recall_interval) if score.support else "-",
-                percent(score.f1),
-                f"{score.support:,}",
-            )
-            for score in shown
-        ]
         header = ("class", "precision", "recall", "95 % interval", "f1", "images")
-        return Table(header, rows, note)
+        return Table(header, class_rows(shown), note)
 
     def _matrix(self) -> Table:
-        rows = [
-            (name, *(f"{count:,}" for count in row))
-            for name, row in zip(self.class_names, self.confusion, strict=True)
-        ]
-        return Table(("true \\ called", *self.class_names), rows)
+        return Table(("true \\ called", *self.class_names), matrix_rows(self))
 
 
 def evaluate(

@@ -17,7 +17,7 @@ from kerasresnet.decoding import Pixels
 from kerasresnet.division import OnError
 from kerasresnet.errors import DataError
 from kerasresnet.extraction import Verbosity
-from kerasresnet.features import extract_features
+from kerasresnet.neighbours import directions
 from kerasresnet.prediction import Images, gather
 from kerasresnet.threads import few_threads
 
@@ -101,17 +101,14 @@ class Familiarity:
         check_classifier(model)
         if k is not None and k < 1:
             raise ValueError(f"k must be at least 1, received {k}.")
-        rows = extract_features(
-            model, train, batch_size=batch_size, cache=cache, verbose=verbose
-        )
+        features = directions(model, train, batch_size, verbose, cache)
         if k is None:
-            k = max(1, round(len(rows) ** 0.5 / 4))
-        if len(rows) <= k:
+            k = max(1, round(len(features) ** 0.5 / 4))
+        if len(features) <= k:
             raise DataError(
-                f"There are {len(rows):,} photos; the distance to neighbour {k} of each needs "
+                f"There are {len(features):,} photos; the distance to neighbour {k} of each needs "
                 "more than that. Pass more photos or a smaller k."
             )
-        features = _of_length_one(rows)
         step = -(-len(features) // _MOST_COMPARED)
         # A photo is its own nearest neighbour, so that the others begin at the second.
         distances = _distances(features[::step], features, k + 1)
@@ -145,10 +142,8 @@ class Familiarity:
                 "features are others now. Call kr.Familiarity.fit again."
             )
         data, _ = gather(images, self.model.image_size, on_error)
-        rows = extract_features(
-            self.model, data, batch_size=batch_size, cache="memory", verbose=0
-        )
-        return _distances(_of_length_one(rows), self.features, self.k)
+        rows = directions(self.model, data, batch_size, 0, cache="memory")
+        return _distances(rows, self.features, self.k)
 
     def score(
         self,
@@ -182,13 +177,6 @@ class Familiarity:
         """Of the network without its head, which the features do not depend on."""
         layers = [layer for layer in self.model.layers if stage_of(layer.name)]
         return fingerprint([weight for layer in layers for weight in layer.weights])
-
-
-def _of_length_one(rows: Pixels) -> Pixels:
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    # Features that are all 0 stay so, at the same distance from everything.
-    rows /= np.maximum(lengths, np.finfo("float32").tiny)
-    return rows
 
 
 def _distances(rows: Pixels, others: Pixels, k: int) -> Pixels:

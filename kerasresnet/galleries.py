@@ -43,6 +43,7 @@ def plot_images(data: ImageData, n: int = 9, *, seed: int = 0) -> Figure:
 
     Raises:
         DataError: If there is no image, or one cannot be read.
+        ValueError: If `n` is not positive.
 
     Example:
 
@@ -83,6 +84,7 @@ def plot_predictions(
     Raises:
         DataError: If there is no prediction, or not one for each label, or a photo
             cannot be read any more.
+        ValueError: If `n` is not positive.
 
     Example:
 
@@ -90,7 +92,8 @@ def plot_predictions(
     >>> predictions = kr.predict(model, np.zeros((2, 64, 64, 3), "uint8") + 90)
     >>> kr.plot_predictions(predictions).savefig("predictions.png")
     """
-    if not predictions or n < 1:
+    _check_count(n)
+    if not predictions:
         raise DataError("There is no prediction to draw.")
     if labels is not None and len(labels) != len(predictions):
         raise DataError(
@@ -139,8 +142,7 @@ def plot_mistakes(report: Report, data: Any = None, n: int = 9) -> Figure:
     >>> report = kr.evaluate(model, data)
     >>> kr.plot_mistakes(report, n=4).savefig("mistakes.png")
     """
-    if n < 1:
-        raise ValueError(f"n must be at least 1, received {n}.")
+    _check_count(n)
     shown = report.mistakes[:n]
     if not shown:
         empty = NotebookFigure(figsize=(4.4, 1.0))
@@ -250,6 +252,11 @@ def plot_grad_cam(heat_maps: HeatMap | Sequence[HeatMap]) -> Figure:
     bar = figure.colorbar(ScalarMappable(cmap=HEAT), ax=axes, aspect=12 * rows)
     bar.set_label("evidence, 1 = most")
     return figure
+
+
+def _check_count(n: int) -> None:
+    if n < 1:
+        raise ValueError(f"n must be at least 1, received {n}.")
 
 
 def _answer(said: str, probability: float, label: str) -> str:

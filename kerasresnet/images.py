@@ -35,6 +35,7 @@ from kerasresnet.errors import DataError, count_of, listing
 from kerasresnet.folders import Foldered, Listed, photos_by_class
 from kerasresnet.index import seen_contents, seen_files
 from kerasresnet.looks import look_at_rows
+from kerasresnet.notebooks import MOST_SHOWN, images_html
 from kerasresnet.tables import Tabular
 
 
@@ -214,6 +215,13 @@ class ImageData(Divisible, Foldered, Tabular):
             return tuple(str(path) for path in self.paths)
         return tuple(f"image {row}" for row in self._rows())
 
+    def _repr_html_(self) -> str:
+        labels = np.arange(len(self)) if self.labels is None else self.labels
+        first, sources = np.unique(labels, return_index=True)[1], self.sources
+        counts = {} if self.labels is None else self.counts()
+        photos = ((sources[i], self.photo(i)) for i in first[:MOST_SHOWN])
+        return images_html(repr(self), counts, photos)
+
     def photo(self, index: int) -> Path | bytes | Pixels:
         """Returns image `index` undecoded: its path, bytes, or row of the array."""
         if self.paths is not None:
@@ -329,16 +337,13 @@ class ImageData(Divisible, Foldered, Tabular):
 
     def _subset(self, chosen: Pixels, **changed: Any) -> "ImageData":
         kept: dict[str, Any] = {
-            "labels": None if self.labels is None else frozen(self.labels[chosen]),
-            "paths": None
-            if self.paths is None
-            else tuple(self.paths[i] for i in chosen),
-            "parts": None
-            if self.parts is None
-            else tuple(self.parts[i] for i in chosen),
+            name: tuple(getattr(self, name)[i] for i in chosen)
+            for name in ("paths", "parts")
+            if getattr(self, name) is not None
         }
-        if self.paths is None:
-            kept["rows"] = self._rows()[chosen]
+        if self.labels is not None:
+            kept["labels"] = frozen(self.labels[chosen])
+        kept["rows"] = None if self.paths is not None else self._rows()[chosen]
         return replace(self, **(kept | changed))
 
     def _seen(self, *, look: bool = True) -> list[Seen]:

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -71,8 +72,9 @@ class Job:
         """Whether the head has hidden units."""
         return bool(self.model.get_config()["hidden_units"])
 
+    @cached_property
     def record(self) -> dict[str, Any]:
-        """What must be the same for the run to go on."""
+        """What must be the same for the run to go on; of the model as it is at first."""
         config = self.model.get_config()
         return {
             "class_names": self.inputs.class_names,
@@ -96,7 +98,7 @@ class Job:
             "validation": self.inputs.validation.counts(),
         }
         return {
-            **self.record(),
+            **self.record,
             "recipe": chosen,
             "images": counts,
             "versions": versions(),

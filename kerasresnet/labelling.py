@@ -101,7 +101,7 @@ class LabelIssues:
         return "\n".join([self._headline(), *table])
 
     def _repr_html_(self) -> str:
-        table = self._table().html() if self.issues else ""
+        table = self._table().html("Labels that look wrong") if self.issues else ""
         return f"<div><p>{self._headline()}</p>{table}</div>"
 
     def _headline(self) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from kerasresnet.caching import Cache
 from kerasresnet.classifier import Classifier
 from kerasresnet.decoding import Photo, Pixels
 from kerasresnet.errors import DataError, count_of
@@ -53,7 +54,7 @@ class Outlier:
     Args:
         source: Where it is from.
         label: Name of its class, or None if it is unlabelled.
-        distance: Mean of 1 - similarity to its nearest neighbours.
+        distance: Mean of 1 - similarity to its nearest neighbours, 0..2.
     """
 
     source: str
@@ -122,13 +123,13 @@ def look_alikes(
     listed, wanted = as_images(data), _one_image(image)
     (content,) = content_digests(wanted)
     identical = np.array([one == content for one in content_digests(listed)])
-    rows = _directions(model, listed, batch_size, verbose)
+    rows = directions(model, listed, batch_size, verbose)
     if identical.any():
         direction = rows[identical.argmax()]
     else:
         # Not kept: the next question is another one.
-        (direction,) = _directions(model, wanted, 1, 0, cache="memory")
-    similarities = rows @ direction
+        (direction,) = directions(model, wanted, 1, 0, cache="memory")
+    similarities = np.minimum(rows @ direction, 1)  # not more, by rounding
     order = np.argsort(-similarities, kind="stable").tolist()
     others = (i for i in order if not (identical[i] and _same_file(listed, i, wanted)))
     names, sources = _names(listed), listed.sources
@@ -147,8 +148,8 @@ def look_alikes(
 def find_outliers(
     model: Classifier,
     data: Any,
-    n: int = 9,
     *,
+    n: int = 9,
     neighbours: int = 10,
     batch_size: int = 32,
     verbose: Verbosity = "auto",
@@ -187,7 +188,7 @@ def find_outliers(
     _check_number("n", n)
     _check_number("neighbours", neighbours)
     listed = _several(data)
-    rows = _directions(model, listed, batch_size, verbose)
+    rows = directions(model, listed, batch_size, verbose)
     distances = _distances(rows, min(neighbours, len(rows) - 1))
     names, sources = _names(listed), listed.sources
     return [
@@ -239,7 +240,7 @@ def find_near_duplicates(
     if not -1 < threshold <= 1:
         raise ValueError(f"threshold must be in (-1, 1], received {threshold}.")
     listed = _several(data)
-    rows = _directions(model, listed, batch_size, verbose)
+    rows = directions(model, listed, batch_size, verbose)
     pairs, similarities, total = _near_pairs(rows, threshold, n)
     if total > n:
         _log.warning(
@@ -255,22 +256,6 @@ def find_near_duplicates(
     ]
 
 
-def _directions(
-    model: Classifier,
-    data: ImageData,
-    batch_size: int,
-    verbose: Verbosity,
-    cache: Any = "auto",
-) -> Pixels:
-    """Pooled features of length 1; those of an image without any stay 0."""
-    rows = extract_features(
-        model, data, batch_size=batch_size, cache=cache, verbose=verbose
-    )
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    rows /= np.maximum(lengths, np.finfo("float32").tiny)
-    return rows
-
-
 def _distances(rows: Pixels, neighbours: int) -> Pixels:
     """For each row the mean of 1 - similarity to its nearest others."""
     found = np.empty(len(rows), "float32")
@@ -279,7 +264,7 @@ def _distances(rows: Pixels, neighbours: int) -> Pixels:
         similarities[np.arange(count), np.arange(first, first + count)] = -np.inf
         nearest = np.partition(similarities, -neighbours, axis=1)[:, -neighbours:]
         found[first : first + count] = 1 - nearest.mean(axis=1)
-    return found
+    return np.maximum(found, 0)  # not less, by rounding
 
 
 def _near_pairs(
@@ -296,7 +281,7 @@ def _near_pairs(
         values = np.concatenate([values, similarities[one, other]])
         best = np.argsort(-values, kind="stable")[:n]
         pairs, values = pairs[best], values[best]
-    return [(int(i), int(j)) for i, j in pairs], values, total
+    return [(int(i), int(j)) for i, j in pairs], np.minimum(values, 1), total
 
 
 def _chunks(rows: Pixels, *, above: bool = False) -> Iterator[tuple[int, Pixels]]:
@@ -305,6 +290,32 @@ def _chunks(rows: Pixels, *, above: bool = False) -> Iterator[tuple[int, Pixels]
     for first in range(0, len(rows), step):
         others = rows[first:] if above else rows
         yield first, rows[first : first + step] @ others.T
+
+
+def directions(
+    model: Classifier,
+    data: Any,
+    batch_size: int,
+    verbose: Verbosity,
+    cache: Cache = "auto",
+) -> Pixels:
+    """Returns pooled features of length 1, float32 of shape `(N, D)`.
+
+    Features that are all 0 stay so.
+
+    Args:
+        model: A `Classifier`.
+        data: As in `extract_features`, like all below.
+        batch_size: Images that are computed at a time.
+        verbose: As in Keras.
+        cache: Where features are kept.
+    """
+    rows = extract_features(
+        model, data, batch_size=batch_size, cache=cache, verbose=verbose
+    )
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    rows /= np.maximum(lengths, np.finfo("float32").tiny)
+    return rows
 
 
 def as_images(data: Any) -> ImageData:

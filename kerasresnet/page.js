@@ -33,11 +33,11 @@
     const images = `${found.length} ${found.length === 1 ? "image" : "images"}`;
     const told = label === called ? "called so" : `called ${held.names[called]}`;
     const photos = made("div");
-    photos.className = "photos";
+    photos.className = "photos small";
     photos.append(...found.map(figure));
     const parts = [made("h3", `${images} of ${held.names[label]}, ${told}`)];
     const absent = found.filter((photo) => !photo[4]).length;
-    if (absent) parts.push(made("p", `${absent} without a picture: the page would grow too large.`));
+    if (absent) parts.push(made("p", `${absent} without a picture.`));
     panel.replaceChildren(...parts, photos);
     panel.scrollIntoView({ block: "nearest" });
   };
@@ -52,7 +52,7 @@
   };
 
   const compare = (a, b) => {
-    if (typeof a === "string") return a.localeCompare(b);
+    if (typeof a === "string") return a.localeCompare(b, undefined, { numeric: true });
     // What is unknown stays at the end, whichever way the table is sorted.
     if (Number.isNaN(a) || Number.isNaN(b)) return Number.isNaN(a) - Number.isNaN(b);
     return a - b;

@@ -23,8 +23,9 @@ from kerasresnet.division import (
     readable,
     report_left_out,
 )
-from kerasresnet.errors import DataError
+from kerasresnet.errors import DataError, not_numbers
 from kerasresnet.images import ImageData
+from kerasresnet.notebooks import prediction_html
 from kerasresnet.pixels import image_batches
 
 Images: TypeAlias = Photo | ImageData | Sequence[Photo]
@@ -61,6 +62,9 @@ class Prediction:
         if self.labels is not None:
             answers += f"; may be {', '.join(self.labels)}"
         return f"{self.source}: {answers}"
+
+    def _repr_html_(self) -> str:
+        return prediction_html(str(self), self.top, self.image, self.source)
 
 
 def predict(
@@ -101,7 +105,7 @@ def predict(
         A `Prediction` for each image, in order.
 
     Raises:
-        DataError: If an image cannot be read, or a folder has none.
+        DataError: If an image cannot be read, a folder has none, or the model gives NaN.
         ValueError: If `top` is not positive, `coverage` is asked of a model that is not
             calibrated, or its weights have changed since its threshold was chosen.
 
@@ -163,12 +167,15 @@ def probabilities(
         A float array of shape `(N, classes)`; row i belongs to image i.
 
     Raises:
-        DataError: If an image cannot be read.
+        DataError: If an image cannot be read, or the model gives NaN.
     """
     # A last batch is filled up, since each new shape is compiled anew.
     size = min(batch_size, len(data))
     batches = image_batches(data, image_size=model.image_size, batch_size=batch_size)
-    return np.concatenate([_scores(model, images, size) for images in batches])
+    found = np.concatenate([_scores(model, images, size) for images in batches])
+    if np.isnan(found).any():
+        raise not_numbers()
+    return found
 
 
 def gather(

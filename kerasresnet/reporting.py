@@ -1,10 +1,10 @@
-"""What a page shows beside numbers: pictures, heat maps, and what an image is called.
+"""What a page shows beside numbers: pictures, heat maps, and why some are absent.
 
 `pages` makes the page of it.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -14,19 +14,20 @@ import numpy as np
 
 from kerasresnet.assessment import Assessment, Mistake
 from kerasresnet.classifier import Classifier, check_classifier
-from kerasresnet.decoding import Photo
+from kerasresnet.decoding import Photo, read_image
 from kerasresnet.disk import write_aside
-from kerasresnet.errors import DataError, count_of
+from kerasresnet.errors import DataError, count_of, listing
 from kerasresnet.explanation import grad_cam, overlaid
 from kerasresnet.images import ImageData
+from kerasresnet.labelling import LabelIssues
 from kerasresnet.pages import page
-from kerasresnet.sections import Contents, Worst
+from kerasresnet.sections import MOST_ISSUES, Contents, Worst
 from kerasresnet.thumbnails import embedded, thumbnail
 
 _SMALL, _LARGE = 96, 224  # longer side in px
 _MOST_WORST = 24
-# Characters of all small pictures, so that a page of 1,000 photos stays below 5 MB.
-_MOST_EMBEDDED = 3_500_000
+# Characters of all pictures, so that a page of 1,000 photos stays below 5 MB.
+_MOST_EMBEDDED = 4_000_000
 _AT_ONCE = 64
 
 _log = logging.getLogger(__name__)
@@ -53,35 +54,42 @@ def write_page(
         DataError: As `Report.to_html`.
     """
     if model is not None:
-        check_classifier(model)
+        _check_same_classes(report, check_classifier(model))
     photos = _photos(report, data)
-    places = {source: i for i, source in enumerate(report.sources)}
-    worst = [
-        (each, photos[places[each.source]]) for each in report.mistakes[:_MOST_WORST]
-    ]
+    worst = _worst(report, list(_chosen(report, photos)), model)
+    labels = _label_pictures(contents.label_issues)
+    others = [*labels, *(each for w in worst for each in (w.photo, w.heat_map))]
+    room = _MOST_EMBEDDED - sum(len(each) for each in others if each is not None)
+    pictures = _pictures(report, photos, room)
+    absent = list(_absent(photos, pictures))
+    for sentence in absent:
+        _log.warning("%s", sentence)
     contents = replace(
         contents,
-        pictures=_pictures(report, photos),
-        worst=_worst([(m, p) for m, p in worst if p is not None], model),
+        pictures=pictures,
+        pictureless=" ".join(absent),
+        worst=worst,
+        label_pictures=labels,
     )
     # A file name that is no UTF-8 has surrogates.
     text = page(report, contents).encode("utf-8", "replace")
     write_aside(path, lambda file: file.write(text))
 
 
+def _check_same_classes(report: Assessment, model: Classifier) -> None:
+    ours, theirs = report.class_names, model.class_names
+    if set(ours) != set(theirs) and (model.named or len(ours) != len(theirs)):
+        raise ValueError(
+            f"The report is of another model: expected the classes {listing(theirs)}, "
+            f"received {listing(ours)}. evaluate(model, data) makes one."
+        )
+
+
 def _photos(report: Assessment, data: ImageData | None) -> list[Photo | None]:
     """For each image of the report where its pixels are."""
     if data is None:
         files = [Path(source) for source in report.sources]
-        found: list[Photo | None] = [file if file.is_file() else None for file in files]
-        absent = found.count(None)
-        if absent:
-            _log.warning(
-                "%s of the report cannot be shown: there is no such file. Pass data=, what "
-                "was evaluated.",
-                count_of(absent, "image"),
-            )
-        return found
+        return [file if file.is_file() else None for file in files]
     places = {source: i for i, source in enumerate(data.sources)}
     missing = [source for source in report.sources if source not in places]
     if missing:
@@ -92,48 +100,88 @@ def _photos(report: Assessment, data: ImageData | None) -> list[Photo | None]:
     return [data.photo(places[source]) for source in report.sources]
 
 
-def _pictures(report: Assessment, photos: Sequence[Photo | None]) -> list[str | None]:
-    """Small pictures, those of mistakes first, until there are enough."""
+def _chosen(
+    report: Assessment, photos: Sequence[Photo | None]
+) -> Iterator[tuple[Mistake, Photo]]:
+    """The surest mistakes whose photos are there."""
+    places = dict(zip(report.sources, photos, strict=True))
+    for mistake in report.mistakes[:_MOST_WORST]:
+        photo = places[mistake.source]
+        if photo is not None:
+            yield mistake, photo
+
+
+def _worst(
+    report: Assessment,
+    chosen: Sequence[tuple[Mistake, Photo]],
+    model: Classifier | None,
+) -> list[Worst]:
+    photos = [thumbnail(photo, _LARGE) for _, photo in chosen]
+    shown = [
+        Worst(mistake, embedded(photo))
+        for (mistake, _), photo in zip(chosen, photos, strict=True)
+    ]
+    if model is None or not chosen:
+        return shown
+    # A model without names was scored in the order of those of the data.
+    names = model.class_names if model.named else report.class_names
+    called = [model.class_names[names.index(m.predicted)] for m, _ in chosen]
+    maps: Any = grad_cam(model, [photo for _, photo in chosen], called)
+    # The model saw the photo as a square: the map gets the shape of the photo back.
+    pictures = [
+        embedded(read_image(overlaid(each), photo.shape[:2]))
+        for each, photo in zip(maps, photos, strict=True)
+    ]
+    return [
+        replace(each, heat_map=picture)
+        for each, picture in zip(shown, pictures, strict=True)
+    ]
+
+
+def _label_pictures(found: LabelIssues | None) -> list[str | None]:
+    issues = () if found is None else found.issues[:MOST_ISSUES]
+    if found is None or not found.files:  # `"image 7"` may be one of another array
+        return [None] * len(issues)
+    files = [Path(one.source) for one in issues]
+    return [_small(file) if file.is_file() else None for file in files]
+
+
+def _pictures(
+    report: Assessment, photos: Sequence[Photo | None], room: int
+) -> list[str | None]:
+    """Small pictures, those of mistakes first, until there is no room."""
     found: list[str | None] = [None] * len(photos)
     right = report.predicted == report.labels
     order = [int(i) for i in np.argsort(right, kind="stable") if photos[i] is not None]
-    room = _MOST_EMBEDDED
     with ThreadPoolExecutor() as pool:
         for first in range(0, len(order), _AT_ONCE):
             some = order[first : first + _AT_ONCE]
-            for i, picture in zip(
-                some, pool.map(_small, [photos[i] for i in some]), strict=True
-            ):
+            made = pool.map(_small, [photos[i] for i in some])
+            for i, picture in zip(some, made, strict=True):
                 room -= len(picture)
                 if room < 0:
-                    _log.info(
-                        "The page has pictures of %d of %d images: more would make it "
-                        "too large.",
-                        len(found) - found.count(None),
-                        len(found),
-                    )
                     return found
                 found[i] = picture
     return found
 
 
+def _absent(
+    photos: Sequence[Photo | None], pictures: Sequence[str | None]
+) -> Iterator[str]:
+    """Why images have no picture, in sentences."""
+    missing = sum(photo is None for photo in photos)
+    if missing:
+        yield (
+            f"{missing:,} of {count_of(len(photos), 'image')} cannot be shown: there is no "
+            "such file. Pass data=, what was evaluated."
+        )
+    left_out = sum(picture is None for picture in pictures) - missing
+    if left_out:
+        yield (
+            f"{left_out:,} of {count_of(len(photos), 'image')} have no picture: the page "
+            "would grow too large."
+        )
+
+
 def _small(photo: Photo) -> str:
     return embedded(thumbnail(photo, _SMALL))
-
-
-def _worst(
-    chosen: Sequence[tuple[Mistake, Photo]], model: Classifier | None
-) -> list[Worst]:
-    if not chosen:
-        return []
-    photos = [embedded(thumbnail(photo, _LARGE)) for _, photo in chosen]
-    if model is None:
-        pairs = zip(chosen, photos, strict=True)
-        return [Worst(mistake, photo) for (mistake, _), photo in pairs]
-    maps: Any = grad_cam(
-        model, [photo for _, photo in chosen], [m.predicted for m, _ in chosen]
-    )
-    return [
-        Worst(mistake, photo, embedded(thumbnail(overlaid(heat_map), _LARGE)))
-        for (mistake, _), photo, heat_map in zip(chosen, photos, maps, strict=True)
-    ]

@@ -1,7 +1,9 @@
 """A run that is done again, to see whether it comes to the same."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import Path
@@ -14,6 +16,7 @@ from kerasresnet.artifacts import load
 from kerasresnet.classifier import Classifier
 from kerasresnet.errors import ArtifactError
 from kerasresnet.extraction import Verbosity
+from kerasresnet.jobs import HEAD_EPOCHS
 from kerasresnet.manifests import data_digest, read_manifest, versions
 from kerasresnet.notes import (
     Parts,
@@ -25,7 +28,6 @@ from kerasresnet.notes import (
 from kerasresnet.recipes import Recipe
 from kerasresnet.resuming import recipe_of
 from kerasresnet.runs import Run
-from kerasresnet.jobs import HEAD_EPOCHS
 from kerasresnet.twins import trunk_digest
 
 _MOST_LINES = 10
@@ -145,6 +147,24 @@ def _finished(run: Path) -> dict[str, Any]:
             "goes on with it."
         )
     return manifest
+
+
+@contextmanager
+def fresh_cache(folder: Path) -> Iterator[None]:
+    """Lets everything be computed anew: nothing is known of any photo.
+
+    Args:
+        folder: An empty folder, or none yet, where features are kept meanwhile.
+    """
+    variable = "KERASRESNET_CACHE"
+    before = os.environ.get(variable)
+    os.environ[variable] = str(folder)
+    try:
+        yield
+    finally:
+        del os.environ[variable]
+        if before is not None:
+            os.environ[variable] = before
 
 
 def _refuse(say: Callable[[str], None], reasons: Sequence[str]) -> bool:

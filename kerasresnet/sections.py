@@ -12,22 +12,17 @@ from kerasresnet.assessment import Assessment, Mistake
 from kerasresnet.audit import Audit
 from kerasresnet.charts import line_chart, reliability_chart
 from kerasresnet.errors import count_of
-from kerasresnet.labelling import LabelIssues
-from kerasresnet.markup import Html, element, table
-from kerasresnet.summaries import between, decimal, percent
+from kerasresnet.labelling import LabelIssue, LabelIssues
+from kerasresnet.markup import Cell, Html, cell, element, table
+from kerasresnet.summaries import between, percent
+from kerasresnet.tabulation import score_rows
 
 # With more classes a matrix tells less than the list of its largest cells.
 MOST_IN_MATRIX = 40
-_MOST_PAIRS, _MOST_ISSUES = 10, 50
-_DARK = 0.55  # share of a row from which its cell needs light letters
-_TITLES = {
-    "top_5": "top-5 accuracy",
-    "macro_f1": "macro F1",
-    "roc_auc": "ROC AUC, mean over classes",
-    "average_precision": "average precision, mean over classes",
-    "calibration_error": "expected calibration error",
-    "log_loss": "log loss",
-}
+MOST_ISSUES = 50
+_MOST_PAIRS = 10
+# Of the colour in a cell that is all of its row: letters of one colour are read on each.
+_DEEPEST = 0.75
 
 
 @dataclass(frozen=True)
@@ -51,20 +46,26 @@ class Contents:
 
     Args:
         title: Heading of the page.
+        note: What is to be said of the numbers, or `""`.
         pictures: Address of each image's small picture, or None.
+        pictureless: Why images have no picture; `""` if all have one.
         worst: The mistakes that are shown large.
         history: Values of each epoch by name of the metric.
         audit: What was found in the photos.
         label_issues: Labels that look wrong.
+        label_pictures: Address of the small picture of each of these, or None.
         settings: How the model was made, name and value.
     """
 
     title: str
+    note: str = ""
     pictures: Sequence[str | None] = ()
+    pictureless: str = ""
     worst: Sequence[Worst] = ()
     history: Mapping[str, Sequence[float]] = field(default_factory=dict)
     audit: Audit | None = None
     label_issues: LabelIssues | None = None
+    label_pictures: Sequence[str | None] = ()
     settings: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -95,10 +96,14 @@ def sections(report: Assessment, contents: Contents) -> Iterator[Section]:
         report: The numbers.
         contents: Everything else.
     """
-    yield Section("summary", "Summary", list(_summary(report)))
-    yield Section("data", "Photos", list(_data(report, contents.audit)))
+    yield Section("summary", "Summary", list(_summary(report, contents.note)))
+    yield Section("data", "Photos", list(_data(contents.audit)))
     yield Section("training", "Training", list(_training(contents.history)))
-    yield Section("confusion", "What was called what", list(_confusion(report)))
+    yield Section(
+        "confusion",
+        "What was called what",
+        list(_confusion(report, contents.pictureless)),
+    )
     yield Section("classes", "Classes", list(_classes(report)))
     yield Section("reliability", "How sure it may be", list(_reliability(report)))
     yield Section("mistakes", "Surest mistakes", list(_mistakes(report, contents)))
@@ -109,7 +114,7 @@ def sections(report: Assessment, contents: Contents) -> Iterator[Section]:
 # Sections -------------------------------------------------------------------------------
 
 
-def _summary(report: Assessment) -> Iterator[Html]:
+def _summary(report: Assessment, note: str) -> Iterator[Html]:
     right = len(report) - len(report.mistakes)
     low, high = report.accuracy_interval
     big = element("strong", f"{report.accuracy:.1%}")
@@ -120,15 +125,10 @@ def _summary(report: Assessment) -> Iterator[Html]:
         f"these it would be {low:.1%} to {high:.1%} (95 % interval).",
         class_="big",
     )
-    rows = []
-    for name, ends in report.intervals.items():
-        if name == "top_5" and len(report.class_names) <= 5:
-            continue
-        write = decimal if name == "log_loss" else percent
-        value = report.top_k(5) if name == "top_5" else getattr(report, name)
-        title = _TITLES.get(name, name.replace("_", " "))
-        rows.append((title, write(value), between(ends, write)))
-    yield table(("", "value", "95 % interval"), rows)
+    if note:
+        yield element("p", note)
+    rows = score_rows(report, report.intervals)
+    yield table("Scores", ("", "value", "95 % interval"), rows)
     absent = [score.name for score in report.per_class if not score.support]
     if absent:
         noun = count_of(len(absent), "class", "classes")
@@ -137,9 +137,9 @@ def _summary(report: Assessment) -> Iterator[Html]:
         )
 
 
-def _data(report: Assessment, audit: Audit | None) -> Iterator[Html]:
+def _data(audit: Audit | None) -> Iterator[Html]:
     if audit is not None:
-        yield element("pre", str(audit), tabindex="0")
+        yield Html(audit._repr_html_())
 
 
 def _training(history: Mapping[str, Sequence[float]]) -> Iterator[Html]:
@@ -156,7 +156,7 @@ def _training(history: Mapping[str, Sequence[float]]) -> Iterator[Html]:
         yield element("div", *charts, class_="charts")
 
 
-def _confusion(report: Assessment) -> Iterator[Html]:
+def _confusion(report: Assessment, pictureless: str) -> Iterator[Html]:
     if len(report.class_names) <= MOST_IN_MATRIX:
         yield element(
             "p",
@@ -168,54 +168,50 @@ def _confusion(report: Assessment) -> Iterator[Html]:
     yield element(
         "div", id="photos-of-cell", aria_live="polite", class_="screen", tabindex="-1"
     )
-    pairs = report.confused_pairs[:_MOST_PAIRS]
-    if pairs:
-        number = {name: i for i, name in enumerate(report.class_names)}
-        rows = [
-            (
-                pair.label,
-                pair.predicted,
-                _opener(f"{pair.count:,}", number[pair.label], number[pair.predicted]),
-                percent(pair.share),
-            )
-            for pair in pairs
-        ]
-        left = len(report.confused_pairs) - len(pairs)
-        yield table(("class", "called", "images", "share of its class"), rows)
-        if left:
-            yield element("p", f"and {count_of(left, 'more pair')}", class_="soft")
-    else:
-        yield element("p", "No image was called something else.")
+    if pictureless:
+        yield element("p", pictureless, class_="soft")
+    yield from _pairs(report)
 
 
 def _matrix(report: Assessment) -> Html:
     names = report.class_names
-    corner = element("th", "true \\ called", scope="col")
-    columns = (
-        element("th", element("span", name), scope="col", title=name) for name in names
-    )
+    columns = (element("span", name, title=name) for name in names)
     rows = []
     for i, (name, counts) in enumerate(zip(names, report.confusion, strict=True)):
         total = max(int(counts.sum()), 1)
         cells = (_cell(int(n), int(n) / total, i, j) for j, n in enumerate(counts))
-        rows.append(element("tr", element("th", name, scope="row"), *cells))
-    made = element(
-        "table",
-        element("thead", element("tr", corner, *columns)),
-        element("tbody", *rows),
-        class_="matrix",
-    )
-    return element("div", made, class_="wide", tabindex="0")
+        rows.append((name, *cells))
+    header = ("true \\ called", *columns)
+    return table("What was called what", header, rows, class_="matrix")
 
 
-def _cell(count: int, share: float, label: int, called: int) -> Html:
+def _cell(count: int, share: float, label: int, called: int) -> Cell:
     if not count:
-        return element("td")
-    colour = f"background: rgb(0 114 178 / {share:.2f})"
-    style = "dark" if share > _DARK else False
-    return element(
-        "td", _opener(f"{count:,}", label, called), style=colour, class_=style
-    )
+        return cell()
+    colour = f"background: rgb(0 114 178 / {_DEEPEST * share:.2f})"
+    return cell(_opener(f"{count:,}", label, called), style=colour)
+
+
+def _pairs(report: Assessment) -> Iterator[Html]:
+    pairs = report.confused_pairs[:_MOST_PAIRS]
+    if not pairs:
+        yield element("p", "No image was called something else.")
+        return
+    number = {name: i for i, name in enumerate(report.class_names)}
+    rows = [
+        (
+            pair.label,
+            pair.predicted,
+            _opener(f"{pair.count:,}", number[pair.label], number[pair.predicted]),
+            percent(pair.share),
+        )
+        for pair in pairs
+    ]
+    header = ("class", "called", "images", "share of its class")
+    yield table("Most confused classes", header, rows)
+    left = len(report.confused_pairs) - len(pairs)
+    if left:
+        yield element("p", f"and {count_of(left, 'more pair')}", class_="soft")
 
 
 def _opener(text: str, label: int, called: int) -> Html:
@@ -242,10 +238,9 @@ def _classes(report: Assessment) -> Iterator[Html]:
         "average precision",
     )
     rows = [
-        element(
-            "tr",
-            element("th", one.name, scope="row"),
-            _number(float(one.support), f"{one.support:,}"),
+        (
+            one.name,
+            _number(one.support, f"{one.support:,}"),
             _number(one.recall),
             _number(
                 one.recall_interval[0],
@@ -255,15 +250,11 @@ def _classes(report: Assessment) -> Iterator[Html]:
         )
         for one in report.per_class
     ]
-    head = element("tr", *(element("th", name, scope="col") for name in header))
-    made = element(
-        "table", element("thead", head), element("tbody", *rows), class_="sortable"
-    )
-    yield element("div", made, class_="wide", tabindex="0")
+    yield table("Classes", header, rows, class_="sortable")
 
 
-def _number(value: float, text: str | None = None) -> Html:
-    return element("td", percent(value) if text is None else text, data_value=value)
+def _number(value: float, text: str | None = None) -> Cell:
+    return cell(percent(value) if text is None else text, data_value=f"{value:.6g}")
 
 
 def _reliability(report: Assessment) -> Iterator[Html]:
@@ -291,7 +282,7 @@ def _reliability(report: Assessment) -> Iterator[Html]:
         if one.count
     ]
     header = ("confidence", "images", "mean confidence", "accuracy", "95 % interval")
-    yield table(header, rows)
+    yield table("Reliability", header, rows)
 
 
 def _mistakes(report: Assessment, contents: Contents) -> Iterator[Html]:
@@ -331,29 +322,32 @@ def _labels(contents: Contents) -> Iterator[Html]:
         f"{count_of(len(found.issues), 'label')} of {found.images:,} disagree with a head "
         "that has not seen the photo (confident learning). Look at them: not all are wrong.",
     )
-    if found.issues:
-        shown = found.issues[:_MOST_ISSUES]
-        names = without_folder([one.source for one in shown])
-        rows = [
-            (
-                name,
-                one.label,
-                percent(one.given_probability),
-                one.suggestion,
-                percent(one.probability),
-            )
-            for name, one in zip(names, shown, strict=True)
-        ]
-        header = ("photo", "label", "its probability", "suggestion", "its probability")
-        yield table(header, rows, class_="text")
-    left = len(found.issues) - _MOST_ISSUES
-    if left > 0:
+    shown = found.issues[:MOST_ISSUES]
+    names = without_folder([one.source for one in shown])
+    figures = [
+        _issue(one, address, name)
+        for one, address, name in zip(
+            shown, contents.label_pictures, names, strict=True
+        )
+    ]
+    if figures:
+        yield element("div", *figures, class_="photos small")
+    left = len(found.issues) - len(shown)
+    if left:
         yield element("p", f"and {left:,} more", class_="soft")
+
+
+def _issue(one: LabelIssue, address: str | None, name: str) -> Html:
+    picture = [] if address is None else [element("img", src=address, alt=one.label)]
+    told = f"{one.label} ({one.given_probability:.0%})"
+    rather = f", rather {one.suggestion} ({one.probability:.0%})"
+    caption = element("figcaption", element("strong", told), rather, " ", name)
+    return element("figure", *picture, caption)
 
 
 def _settings(contents: Contents) -> Iterator[Html]:
     if contents.settings:
-        yield table(("", "value"), contents.settings.items(), class_="text")
+        yield table("Settings", ("", "value"), contents.settings.items(), class_="text")
 
 
 def without_folder(sources: Sequence[str]) -> list[str]:

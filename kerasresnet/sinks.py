@@ -29,7 +29,7 @@ from kerasresnet.disk import write_json
 from kerasresnet.markdown import table
 
 _PROJECT = "kerasresnet"
-_COLUMNS = ("photo", "true", "predicted", "probability")
+_COLUMNS = ("source", "true", "predicted", "probability")
 _PATIENCE = 30  # seconds until a server that does not answer is done without
 # MLflow's own limits.
 _MOST_PARAMS, _LONGEST_PARAM = 100, 500
@@ -179,8 +179,9 @@ class _WandB:
         # W&B copies what it will send, by default into the user's home.
         with _environment("WANDB_DATA_DIR", kept):
             photos: Sequence[Any] = [wandb.Image(photo) for photo in results.photos]
-            columns = _COLUMNS[1:] if not photos else ("image", *_COLUMNS[1:])
-            predictions = wandb.Table(columns=["source", *columns])
+            first, *others = _COLUMNS
+            pictured = ["image"] if photos else []
+            predictions = wandb.Table(columns=[first, *pictured, *others])
             for number, (source, *cells) in enumerate(results.rows):
                 shown = [photos[number]] if photos else []
                 predictions.add_data(source, *shown, *cells)

@@ -6,10 +6,11 @@ Nothing is computed here, and nothing known of what the cells mean.
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import Any
 
 import numpy as np
+
+from kerasresnet.markup import Html, element, joined, table
 
 
 @dataclass(frozen=True)
@@ -41,14 +42,15 @@ class Table:
         ]
         return [*lines, self.note] if self.note else lines
 
-    def html(self) -> str:
-        """Returns the table as HTML, escaped, in the colours that surround it."""
-        head = "".join(f"<th>{escape(name)}</th>" for name in self.header)
-        body = "".join(f"<tr>{_html_row(row)}</tr>" for row in self.rows)
-        note = f"<p>{escape(self.note)}</p>" if self.note else ""
-        return (
-            f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{note}"
-        )
+    def html(self, label: str) -> Html:
+        """Returns the table as HTML, escaped, in the colours that surround it.
+
+        Args:
+            label: What it is a table of, for those who hear it.
+        """
+        # Where there is no style sheet the numbers still stand below each other.
+        made = table(label, self.header, self.rows, style="text-align: right")
+        return joined([made, element("p", self.note)]) if self.note else made
 
 
 def percent(share: float) -> str:
@@ -81,9 +83,3 @@ def plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [plain(inner) for inner in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _html_row(row: Sequence[str]) -> str:
-    name, *numbers = map(escape, row)
-    cells = (f'<td style="text-align: right">{number}</td>' for number in numbers)
-    return f'<th style="text-align: left">{name}</th>{"".join(cells)}'

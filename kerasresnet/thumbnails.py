@@ -6,9 +6,8 @@ import io
 import numpy as np
 from PIL import Image
 
-from kerasresnet.decoding import Photo, Pixels, opened, read_image
+from kerasresnet.decoding import Photo, Pixels, is_on_its_side, opened, read_image
 
-_ORIENTATION = 0x0112
 _QUALITY = 60
 
 
@@ -41,18 +40,25 @@ def embedded(pixels: Pixels) -> str:
 
 
 def _fitting(photo: Photo, side: int) -> tuple[int, int]:
-    """Height and width."""
-    if isinstance(photo, np.ndarray):
-        height, width = photo.shape[:2]
-    elif isinstance(photo, Image.Image):
-        height, width = photo.height, photo.width
-    else:
-        try:
-            with opened(photo) as image:
-                height, width = image.height, image.width
-                if image.getexif().get(_ORIENTATION, 1) >= 5:  # on its side
-                    height, width = width, height
-        except Exception:
-            return side, side  # `read_image` says what is wrong with it
+    """Height and width of the small picture."""
+    height, width = _size(photo)
     scale = side / max(height, width)
     return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def _size(photo: Photo) -> tuple[int, int]:
+    """Height and width of the photo as it is seen."""
+    if isinstance(photo, np.ndarray):
+        return photo.shape[:2]
+    if isinstance(photo, Image.Image):
+        return _upright(photo)
+    try:
+        with opened(photo) as image:
+            return _upright(image)
+    except Exception:  # a decoder may raise anything on damaged bytes
+        return 1, 1  # `read_image` says what is wrong with it
+
+
+def _upright(image: Image.Image) -> tuple[int, int]:
+    size = image.height, image.width
+    return size[::-1] if is_on_its_side(image) else size

@@ -20,7 +20,7 @@ from kerasresnet.classifier import Classifier
 from kerasresnet.compiling import optimizers_of
 from kerasresnet.decoding import Pixels, read_image
 from kerasresnet.diagrams import plot_confusion
-from kerasresnet.errors import unknown
+from kerasresnet.errors import DataError, unknown
 from kerasresnet.evaluation import Report
 from kerasresnet.images import ImageData
 from kerasresnet.sinks import SINKS, Results, Sink
@@ -106,76 +106,6 @@ def tracking(
     tracker.close()
 
 
-class Shielded(keras.callbacks.Callback):
-    """A callback that cannot end training: after its first error it is left out.
-
-    The log has the error, once. `KeyboardInterrupt` passes. Where layers are trained at
-    several rates (`layer_decay`), the callback sees the head's: W&B's asks the optimizer
-    for one, which Keras's `MultiOptimizer` refuses.
-
-    Args:
-        callback: Any Keras callback.
-        title: What the log calls it. Defaults to the name of its class.
-
-    Example:
-
-    >>> photos = kr.ImageData.from_folder("flower_photos")
-    >>> model = kr.build_classifier(5, weights=None, input_shape=(32, 32, 3))
-    >>> ends = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: 1 / 0)
-    >>> history = kr.fit(
-    ...     model, photos, epochs=2, callbacks=[kr.Shielded(ends)], verbose=0
-    ... )
-    >>> history.epoch
-    [0, 1]
-    """
-
-    def __init__(
-        self, callback: keras.callbacks.Callback, title: str | None = None
-    ) -> None:
-        super().__init__()
-        self.guard = Guard(title or type(callback).__name__)
-        self._callback = callback
-        for hook in _HOOKS:
-            # Those that do nothing stay so: Keras waits for what a batch hook may read.
-            own = getattr(callback, hook)
-            if getattr(own, "__func__", own) is not getattr(
-                keras.callbacks.Callback, hook
-            ):
-                setattr(self, hook, partial(self._forward, hook))
-
-    def _forward(self, hook: str, *arguments: Any, **named: Any) -> None:
-        self.guard.run(partial(getattr(self._callback, hook), *arguments, **named))
-
-    def set_params(self, params: Any) -> None:
-        """Hands on what Keras says of the fit."""
-        super().set_params(params)
-        self.guard.run(partial(self._callback.set_params, params))
-
-    def set_model(self, model: Any) -> None:
-        """Hands on the model."""
-        super().set_model(model)
-        several = getattr(model, "optimizer", None) is not None
-        several = several and len(optimizers_of(model.optimizer)) > 1
-        shown = _OneRate(model) if several else model
-        self.guard.run(partial(self._callback.set_model, shown))
-
-
-class _OneRate:
-    """A model whose optimizer is the head's."""
-
-    def __init__(self, model: Any) -> None:
-        object.__setattr__(self, "_model", model)
-
-    def __getattr__(self, name: str) -> Any:
-        model = object.__getattribute__(self, "_model")
-        if name == "optimizer":
-            return optimizers_of(model.optimizer)[0]
-        return getattr(model, name)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        setattr(object.__getattribute__(self, "_model"), name, value)
-
-
 class Guard:
     """Runs what belongs to a tracker until it fails for the first time.
 
@@ -205,6 +135,63 @@ class Guard:
             return None
 
 
+class Shielded(keras.callbacks.Callback):
+    """A callback that cannot end training: after its first error it is left out.
+
+    `KeyboardInterrupt` passes. Where layers are trained at several rates (`layer_decay`),
+    the callback sees the head's: W&B's asks the optimizer for one, which Keras's
+    `MultiOptimizer` refuses.
+
+    Args:
+        callback: Any Keras callback.
+        guard: What runs it.
+    """
+
+    def __init__(self, callback: keras.callbacks.Callback, guard: Guard) -> None:
+        super().__init__()
+        self._guard = guard
+        self._callback = callback
+        for hook in _HOOKS:
+            # Those that do nothing stay so: Keras waits for what a batch hook may read.
+            own = getattr(callback, hook)
+            if getattr(own, "__func__", own) is not getattr(
+                keras.callbacks.Callback, hook
+            ):
+                setattr(self, hook, partial(self._forward, hook))
+
+    def _forward(self, hook: str, *arguments: Any, **named: Any) -> None:
+        self._guard.run(partial(getattr(self._callback, hook), *arguments, **named))
+
+    def set_params(self, params: Any) -> None:
+        """Hands on what Keras says of the fit."""
+        super().set_params(params)
+        self._guard.run(partial(self._callback.set_params, params))
+
+    def set_model(self, model: Any) -> None:
+        """Hands on the model."""
+        super().set_model(model)
+        several = getattr(model, "optimizer", None) is not None
+        several = several and len(optimizers_of(model.optimizer)) > 1
+        shown = _OneRate(model) if several else model
+        self._guard.run(partial(self._callback.set_model, shown))
+
+
+class _OneRate:
+    """A model whose optimizer is the head's."""
+
+    def __init__(self, model: Any) -> None:
+        object.__setattr__(self, "_model", model)
+
+    def __getattr__(self, name: str) -> Any:
+        model = object.__getattribute__(self, "_model")
+        if name == "optimizer":
+            return optimizers_of(model.optimizer)[0]
+        return getattr(model, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(object.__getattribute__(self, "_model"), name, value)
+
+
 class Tracker:
     """What `tracking` gives: callbacks for the training, and a place for its results.
 
@@ -228,9 +215,8 @@ class Tracker:
 
     def _begin(self, name: TrackerName, settings: dict[str, Any]) -> None:
         self._sink = SINKS[name](self._folder, settings)
-        shielded = Shielded(self._sink.callback())
-        shielded.guard = self._guard  # what fails in training gets no results either
-        self.callbacks.append(shielded)
+        # One guard for all: what fails in training gets no results either.
+        self.callbacks.append(Shielded(self._sink.callback(), self._guard))
 
     def finish(
         self, model: Classifier, report: Report, images: ImageData | None = None
@@ -245,7 +231,15 @@ class Tracker:
             report: What `evaluate` returned.
             images: What it was evaluated on, in that order; without it the table has no
                 pictures.
+
+        Raises:
+            DataError: If `images` are others than those of the report.
         """
+        if images is not None and images.sources != report.sources:
+            raise DataError(
+                "The images are not those of the report, or in another order. Pass what was "
+                "evaluated."
+            )
         if self._sink is not None:
             self._guard.run(lambda: self._write(model, report, images))
 

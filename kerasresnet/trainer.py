@@ -153,14 +153,16 @@ def train(  # noqa: PLR0913 - the public contract
     job = Job(model, inputs, class_weight, sampling, cache, precision, seed, verbose)
     folder = folder_of(run_dir, resume=resume)
     if resume and folder is not None:
-        manifest = unfinished(folder, job.record())
+        manifest = unfinished(folder, job.record)
         chosen, budget = recipe_of(manifest["recipe"]), manifest["time_budget"]
     else:
         chosen = recipe if isinstance(recipe, Recipe) else job.choose(budget, overrides)
     job.say(str(chosen))
     if folder is not None and not resume:
-        begin(folder, job.record(), chosen, budget)
-    with tracking(track, folder, job.settings(chosen)) as tracker:
+        begin(folder, job.record, chosen, budget)
+    # To fingerprint the data takes time, and is for the tracker alone.
+    settings = None if track is None else job.settings(chosen)
+    with tracking(track, folder, settings) as tracker:
         watchers = [*callbacks, *tracker.callbacks]
         found, course = job.follow(chosen, folder, watchers, budget, begun)
         report = evaluate(model, inputs.validation, batch_size=chosen.batch_size)

@@ -135,7 +135,7 @@ def test_a_large_number_of_classes_is_named_in_part(small):
     card = kr.model_card(small(class_names=names), report_of(names, count=240))
     assert "class 99 and 20 more" in card
     assert "were called which" not in card
-    assert "| one of the five most probable |" in card
+    assert "| top-5 |" in card
 
 
 def test_it_is_written_where_it_is_asked_for(model, report, tmp_path):

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import kerasresnet as kr
-from kerasresnet import arguments, backbones, cli, demo, imagenet, runs, trainer, upkeep
+from kerasresnet import arguments, backbones, cli, demo, imagenet, jobs, runs, upkeep
 from kerasresnet.augmentation import PRESETS
 from kerasresnet.index import NAME
 from kerasresnet.notes import RunSettings, read_settings
@@ -61,7 +61,7 @@ def quick(monkeypatch):
     """The stand-in in ResNet50's place, and the same speed on every machine."""
     small = backbones.BACKBONES["small"]
     monkeypatch.setitem(backbones.BACKBONES, "resnet50", small)
-    monkeypatch.setattr(trainer, "measure", facts_of)
+    monkeypatch.setattr(jobs, "measure", facts_of)
 
 
 SHORT = ["--weights", "none", "--image-size", "32", "--dropout", "0.5"]
@@ -81,8 +81,13 @@ def test_train_writes_a_run_and_says_where(
     steps += ["accuracy", f"results: {tmp_path / 'runs' / 'flower_photos-1'}", "next:"]
     positions = [printed.index(f"\n{step}" if n else step) for n, step in enumerate(steps)]  # fmt: skip
     assert positions == sorted(positions)
-    assert (tmp_path / "runs" / "flower_photos-1" / "model.keras").is_file()
+    run = tmp_path / "runs" / "flower_photos-1"
+    assert (run / "model.keras").is_file()
     assert "Epoch" not in printed
+    assert "next: kerasresnet report runs/flower_photos-1\n" in printed
+    assert cli.main(["report", "runs/flower_photos-1"]) == 0
+    assert capsys.readouterr().out.endswith(f"page: {run / 'report.html'}\n")
+    assert (run / "report.html").read_text("utf-8").startswith("<!DOCTYPE html>")
 
 
 @pytest.mark.usefixtures("quick")
@@ -94,7 +99,7 @@ def test_a_run_that_is_stopped_goes_on_and_is_done_again(
     whole, cut = tmp_path / "whole", tmp_path / "the cut"
     assert cli.main([*train, str(whole)]) == 0
     with monkeypatch.context() as patch:
-        patch.setattr(trainer.Course, "_report_one_class", interrupt)
+        patch.setattr(jobs.Course, "_report_one_class", interrupt)
         assert cli.main([*train, str(cut)]) == 1
     way = f"kerasresnet train --out '{cut}' --resume"
     assert capsys.readouterr().err.endswith(f"stopped. To go on: {way}\n")
@@ -141,7 +146,7 @@ def test_a_second_run_is_kept_where_it_is_wanted(flower_folder, tmp_path, capsys
 def test_a_run_that_is_stopped_before_it_begins_leaves_nothing(
     flower_folder, tmp_path, monkeypatch, capsys
 ):
-    monkeypatch.setattr(trainer, "measure", interrupt)
+    monkeypatch.setattr(jobs, "measure", interrupt)
     out = ["--out", str(tmp_path / "run")]
     assert cli.main(["train", str(flower_folder), *SHORT, *out]) == 1
     assert capsys.readouterr().err == "kerasresnet: stopped\n"
@@ -308,6 +313,11 @@ def test_predict_knows_the_imagenet_network_by_name(
 ):
     monkeypatch.setattr(imagenet, "imagenet_classifier", lambda: small(3))
     assert predict("imagenet", capsys, flowers.paths[0], "--top", 1)
+
+
+def test_a_report_on_no_run_says_so(tmp_path, capsys):
+    assert cli.main(["report", str(tmp_path)]) == 1
+    assert "There is no run in" in capsys.readouterr().err
 
 
 def test_demo_hands_its_options_on(tmp_path, monkeypatch):

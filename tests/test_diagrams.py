@@ -41,6 +41,16 @@ def test_the_names_of_a_confusion_matrix_can_be_read(size):
     assert all(upper.y0 >= lower.y1 - 1 for upper, lower in pairwise(boxes))
 
 
+def test_of_very_many_classes_some_are_named_in_a_figure_of_bounded_size():
+    sizes = {}
+    for size in (100, 250):
+        figure = kr.plot_confusion(report_of(np.eye(size, dtype=int).tolist()))
+        names = [text.get_text() for text in figure.axes[0].get_yticklabels()]
+        sizes[size] = tuple(figure.get_size_inches())
+    assert names == [f"class {i}" for i in range(0, 250, 3)]
+    assert sizes[100] == sizes[250]
+
+
 def test_a_reliability_diagram_shows_every_bin_with_its_interval_and_count():
     rng = np.random.default_rng(0)
     sure = rng.uniform(0.5, 1, 200)

@@ -200,9 +200,13 @@ def test_the_notebook_runs_and_stores_no_output(tmp_path, monkeypatch):
     client = nbclient.NotebookClient(notebook, timeout=120, resources=where)
     client.execute(env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"})
     outputs = [output for cell in cells for output in cell.outputs]
-    figures = [o for o in outputs if "image/png" in o.get("data", {})]
-    assert len(figures) == 3
-    printed = "".join(output.get("text", "") for output in outputs)
-    assert "(95 % interval" in printed
-    assert re.search(r"of \d+ images\)", printed)
-    assert (tmp_path / "quickstart" / "flowers.keras").is_file()
+    shown = [o["data"] for o in outputs if "data" in o]
+    assert "image/png" in shown[0]
+    assert sum("image/png" in data for data in shown) == 6
+    tables = [data["text/html"] for data in shown if "text/html" in data]
+    assert len(tables) == 4  # images, audit, report, prediction
+    assert all("<table" in table for table in tables)
+    assert "95 % interval" in tables[2]
+    results = tmp_path / "quickstart"
+    assert (results / "flowers.keras").is_file()
+    assert (results / "report.html").read_text("utf-8").count("<section") == 7

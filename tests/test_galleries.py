@@ -51,6 +51,8 @@ def test_wrong_answers_are_marked_by_colour_and_true_name(small, flowers):
 def test_no_predictions_and_no_images_are_refused(flowers):
     with pytest.raises(kr.DataError, match="no prediction to draw"):
         kr.plot_predictions([])
+    with pytest.raises(ValueError, match="n must be at least 1, received 0"):
+        kr.plot_predictions([], n=0)
     with pytest.raises(kr.DataError, match="no image to draw"):
         kr.plot_images(kr.ImageData.from_paths([]))
 

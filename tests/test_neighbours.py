@@ -100,7 +100,7 @@ def test_outliers_are_farthest_from_their_nearest_neighbours(model, flowers, chu
     assert distances == sorted(distances, reverse=True)
     np.testing.assert_allclose(distances, expected[order], atol=1e-5)
     assert [one.label for one in found] == [name_of(flowers, i) for i in order]
-    assert len(kr.find_outliers(model, flowers, 2, verbose=0)) == 2
+    assert len(kr.find_outliers(model, flowers, n=2, verbose=0)) == 2
 
 
 def test_what_is_unlike_all_others_is_the_first_outlier(small, coloured):

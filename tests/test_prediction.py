@@ -193,3 +193,11 @@ def test_sets_need_a_calibrated_model(model, pixels):
 def test_a_coverage_is_a_share(calibrated, pixels, coverage):
     with pytest.raises(ValueError, match="coverage must be a share between 0 and 1"):
         kr.predict(calibrated, pixels[0], coverage=coverage)
+
+
+def test_a_damaged_model_has_no_answer(small, pixels):
+    model = small()
+    kernel = model.get_layer("predictions").kernel
+    kernel.assign(np.full(kernel.shape, np.nan))
+    with pytest.raises(kr.DataError, match="NaN instead of probabilities"):
+        kr.predict(model, pixels[0])

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 import kerasresnet as kr
-from kerasresnet import backbones, deadlines, reproducing, trainer
+from kerasresnet import backbones, deadlines, jobs, reproducing
 from kerasresnet.manifests import read_manifest, write_manifest
 from kerasresnet.notes import RunSettings
 from kerasresnet.reproducing import compare_runs, reproduce_run
@@ -47,7 +47,7 @@ def first(tmp_path_factory, flower_folder):
     (folder / "run").mkdir()
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(backbones.BACKBONES, "resnet50", backbones.BACKBONES["small"])
-        patch.setattr(trainer, "measure", facts_of)
+        patch.setattr(jobs, "measure", facts_of)
         data = kr.ImageData.from_folder(folder / "photos")
         told = {"say": lambda line: None, "verbose": 0}
         with patch.context() as short:

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 import kerasresnet as kr
-from kerasresnet import backbones, notes, rounds, runs, trainer
+from kerasresnet import backbones, jobs, notes, rounds, runs
 from kerasresnet.manifests import read_manifest
 from kerasresnet.notes import RunSettings, read_parts, read_settings
 from kerasresnet.recipes import Facts
@@ -55,7 +55,7 @@ def quick():
     """The stand-in in ResNet50's place, and the same speed on every machine."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(backbones.BACKBONES, "resnet50", backbones.BACKBONES["small"])
-        patch.setattr(trainer, "measure", facts_of)
+        patch.setattr(jobs, "measure", facts_of)
         yield
 
 
@@ -182,8 +182,8 @@ def stop_at(patch, owner, name, call):
 @pytest.mark.parametrize(
     ("owner", "name", "call", "left"),
     [
-        (trainer, "measure", 1, {"settings.json", "split.csv"}),
-        (trainer, "probe", 1, {"manifest.json"}),
+        (jobs, "measure", 1, {"settings.json", "split.csv"}),
+        (jobs, "probe", 1, {"manifest.json"}),
         (rounds, "set_trainable", 2, {"checkpoint.npz"}),
         (runs, "plot_images", 1, {"model.keras", "history.csv"}),
     ],

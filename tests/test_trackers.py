@@ -2,8 +2,8 @@
 
 import json
 import logging
+import runpy
 import socket
-import subprocess
 import sys
 import time
 from types import SimpleNamespace
@@ -14,7 +14,7 @@ import pytest
 import tensorflow as tf
 
 import kerasresnet as kr
-from kerasresnet import backbones, sinks, trackers, trainer
+from kerasresnet import backbones, jobs, sinks, trackers
 from kerasresnet.cli import main
 from kerasresnet.manifests import read_manifest
 from kerasresnet.notes import read_settings
@@ -28,9 +28,8 @@ FACTS = Facts(
     trunk_seconds=1e-4,
     step_seconds={"conv5": 1e-4, "conv4": 2e-4, "conv3": 3e-4},
 )
-# Two stages at rates of their own: what trackers are least prepared for.
-STAGES = {"stages": ("conv5", "conv4"), "epochs": (1, 1), "layer_decay": 0.5}
-SHORT = {**STAGES, "views": 1, "verbose": 0}
+# Layers at rates of their own: what trackers are least prepared for.
+DECAYED = {"epochs": 2, "layer_decay": 0.5, "verbose": 0}
 # Trackers start threads and processes, and use other packages, that warn as they like.
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -42,7 +41,7 @@ def alone(monkeypatch, tmp_path):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     monkeypatch.setenv("WANDB_SILENT", "true")
-    monkeypatch.setattr(trainer, "measure", lambda *_: FACTS)
+    monkeypatch.setattr(jobs, "measure", lambda *_: FACTS)
     monkeypatch.chdir(tmp_path)
 
 
@@ -83,6 +82,10 @@ class FakeSink:
         self.failed = failed
 
 
+def shielded_from(callback):
+    return trackers.Shielded(callback, trackers.Guard("it"))
+
+
 @pytest.fixture
 def fake(monkeypatch):
     monkeypatch.setitem(trackers.SINKS, "tensorboard", FakeSink)
@@ -93,14 +96,14 @@ def fake(monkeypatch):
 # What holds for all ---------------------------------------------------------------------
 
 
-def test_a_broken_tracker_changes_nothing_and_is_told_of_once(
+def test_a_run_ends_without_a_broken_tracker_that_is_told_of_once(
     small, parts, tmp_path, fake, caplog
 ):
-    plain = kr.train(small(3), *parts, **SHORT)
-    followed = kr.train(
-        small(3), *parts, run_dir=tmp_path / "run", track="tensorboard", **SHORT
+    settings = {"stages": "conv5", "views": 1, **DECAYED}
+    outcome = kr.train(
+        small(3), *parts, run_dir=tmp_path / "run", track="tensorboard", **settings
     )
-    assert followed.history.history == plain.history.history
+    assert outcome.history.epoch == [0, 1]
     assert read_manifest(tmp_path / "run")["finished"]
     assert caplog.text.count("TensorBoard failed and is left out") == 1
     assert "OSError: disk full" in caplog.text
@@ -117,11 +120,8 @@ def test_a_tracker_may_fail_at_any_time(small, parts, fake, when, monkeypatch, c
     monkeypatch.setattr(fake, when, fail)
     model = small(3)
     with kr.tracking("tensorboard") as tracker:
-        history = kr.fit(
-            model, *parts, epochs=1, callbacks=tracker.callbacks, verbose=0
-        )
+        assert len(tracker.callbacks) == (when in ("write", "close"))
         tracker.finish(model, kr.evaluate(model, parts[1]))
-    assert history.epoch == [0]
     assert caplog.text.count("no server") == 1
 
 
@@ -134,7 +134,7 @@ def test_a_tracker_is_told_what_the_run_is(small, parts, fake):
 
 
 def test_ctrl_c_passes_and_the_tracker_knows(fake):
-    shielded = kr.Shielded(Broken(KeyboardInterrupt()))
+    shielded = shielded_from(Broken(KeyboardInterrupt()))
     with pytest.raises(KeyboardInterrupt), kr.tracking("tensorboard"):
         shielded.on_epoch_end(0)
     assert fake.made.failed is True
@@ -155,6 +155,17 @@ def test_the_table_has_the_hardest_photos(small, parts, fake):
     assert fake.made.results.photos == []
 
 
+def test_photos_that_are_not_those_of_the_report_are_refused(small, parts, fake):
+    model = small(3)
+    report = kr.evaluate(model, parts[1])
+    with (
+        pytest.raises(kr.DataError, match="not those of the report"),
+        kr.tracking("tensorboard") as tracker,
+    ):
+        tracker.finish(model, report, kr.ImageData.from_arrays(*parts[0]))
+    assert fake.made.results is None
+
+
 def test_a_tracker_that_is_not_installed_is_told_of_before_anything_is_done(
     small, parts, monkeypatch, tmp_path
 ):
@@ -169,23 +180,23 @@ def test_an_unknown_tracker_is_refused(small, parts):
         kr.train(small(3), *parts, track="tensorbord")
 
 
-def test_no_tracker_is_loaded_unless_it_is_asked_for():
-    code = "import sys, kerasresnet as kr; kr.train; print({'wandb', 'mlflow'} & set(sys.modules))"
-    answer = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
-    assert answer.stdout.strip() == "set()"
+@pytest.mark.parametrize("module", [sinks, trackers])
+def test_no_tracker_is_loaded_unless_it_is_asked_for(module, monkeypatch):
+    for name in ("wandb", "mlflow", "tensorboard"):
+        monkeypatch.setitem(sys.modules, name, None)  # to import it would fail
+    runpy.run_path(module.__file__)
 
 
 def test_a_shielded_callback_still_steers_the_training(small, parts):
     stop = keras.callbacks.EarlyStopping(monitor="val_loss", mode="min", min_delta=9e9)
-    stages = {"epochs": 5, "layer_decay": 0.5, "keep": "last", "verbose": 0}
-    history = kr.fine_tune(small(3), *parts, callbacks=[kr.Shielded(stop)], **stages)
+    settings = {**DECAYED, "epochs": 5, "keep": "last"}
+    callbacks = [shielded_from(stop)]
+    history = kr.fine_tune(small(3), *parts, callbacks=callbacks, **settings)
     assert history.epoch == [0, 1]
 
 
 def test_only_hooks_that_do_something_are_handed_on():
-    own = vars(kr.Shielded(Broken()))
+    own = vars(shielded_from(Broken()))
     assert {name for name in own if name.startswith("on_")} == {"on_epoch_end"}
 
 
@@ -209,11 +220,17 @@ def test_wandb_without_a_login_keeps_the_run_to_be_sent_later(
     small, parts, tmp_path, caplog
 ):
     wandb = pytest.importorskip("wandb", reason="the extra wandb is not installed")
-    from wandb.integration.keras import WandbMetricsLogger, WandbModelCheckpoint
+    from wandb.integration.keras import WandbModelCheckpoint
 
-    folder = tmp_path / "run"
-    kr.train(small(3), *parts, run_dir=folder, track="wandb", **SHORT)
+    folder, model = tmp_path / "run", small(3)
+    with kr.tracking("wandb", folder) as tracker:
+        # `fine_tune` takes W&B's own callbacks as any other.
+        watchers = [*tracker.callbacks, WandbModelCheckpoint("{epoch}.keras")]
+        kr.fine_tune(model, *parts, callbacks=watchers, **DECAYED)
+        images = kr.ImageData.from_arrays(*parts[1])
+        tracker.finish(model, kr.evaluate(model, images), images)
     assert wandb.run is None
+    assert (tmp_path / "2.keras").exists()
     run_id = json.loads((folder / "wandb_run.json").read_text())["id"]
     assert caplog.text.count(f"wandb sync {folder}/wandb/offline-run-*-{run_id}") == 1
     (kept,) = folder.glob(f"wandb/offline-run-*-{run_id}")
@@ -227,13 +244,9 @@ def test_wandb_without_a_login_keeps_the_run_to_be_sent_later(
     assert rows["columns"] == ["source", "image", "true", "predicted", "probability"]
     assert len(rows["data"]) == 20
     assert list(kept.glob("files/media/images/confusion_*.png"))
-    # The same run goes on, and `fit` takes W&B's own callbacks as any other.
-    with kr.tracking("wandb", folder):
+    with kr.tracking("wandb", folder):  # the same run goes on
         assert wandb.run.id == run_id
-        own = [WandbMetricsLogger(), WandbModelCheckpoint("{epoch}.keras")]
-        kr.fit(small(3), *parts, epochs=1, callbacks=own, verbose=0)
     assert len(list(folder.glob(f"wandb/offline-run-*-{run_id}"))) in (1, 2)
-    assert (tmp_path / "1.keras").exists()
 
 
 def test_wandb_goes_offline_if_the_server_does_not_answer(
@@ -274,8 +287,13 @@ def test_tensorboard_is_written_beside_the_run(small, parts, tmp_path):
     pytest.importorskip("tensorboard", reason="the extra tensorboard is not installed")
     from tensorboard.backend.event_processing import event_accumulator as events
 
-    folder = tmp_path / "run"
-    outcome = kr.train(small(3), *parts, run_dir=folder, track="tensorboard", **SHORT)
+    folder, model = tmp_path / "run", small(3)
+    with kr.tracking("tensorboard", folder, {"seed": 0}) as tracker:
+        history = kr.fit(
+            model, *parts, epochs=2, callbacks=tracker.callbacks, verbose=0
+        )
+        report = kr.evaluate(model, parts[1])
+        tracker.finish(model, report)
 
     def read(part):
         found = events.EventAccumulator(str(folder / "tensorboard" / part))
@@ -284,12 +302,12 @@ def test_tensorboard_is_written_beside_the_run(small, parts, tmp_path):
     losses = read("validation").Tensors("epoch_loss")
     assert [each.step for each in losses] == [0, 1]
     values = [float(tf.make_ndarray(each.tensor_proto)) for each in losses]
-    np.testing.assert_allclose(values, outcome.history.history["val_loss"], rtol=1e-6)
+    np.testing.assert_allclose(values, history.history["val_loss"], rtol=1e-6)
     results = read("results")
     assert {"settings", "predictions", "confusion"} <= set(results.Tags()["tensors"])
     (accuracy,) = results.Tensors("validation/accuracy")
     reached = float(tf.make_ndarray(accuracy.tensor_proto))
-    assert reached == pytest.approx(outcome.report.accuracy)
+    assert reached == pytest.approx(report.accuracy)
 
 
 # MLflow ---------------------------------------------------------------------------------
@@ -305,30 +323,31 @@ def mlflow(tmp_path):
 
 def test_mlflow_keeps_a_database_beside_the_run(small, parts, tmp_path, mlflow):
     folder = tmp_path / "run"
-    outcome = kr.train(small(3), *parts, run_dir=folder, track="mlflow", **SHORT)
+    settings = {"stages": (), "verbose": 0}
+    outcome = kr.train(small(3), *parts, run_dir=folder, track="mlflow", **settings)
     known = json.loads((folder / "mlflow_run.json").read_text())
     assert known["uri"] == f"sqlite:///{folder / 'mlflow.db'}"
     client = mlflow.MlflowClient(known["uri"])
     run = client.get_run(known["id"])
     assert run.info.status == "FINISHED"
     assert run.data.params["recipe.batch_size"] == str(outcome.recipe.batch_size)
-    losses = client.get_metric_history(known["id"], "val_loss")
-    assert [each.value for each in losses] == outcome.history.history["val_loss"]
     assert run.data.metrics["validation/accuracy"] == outcome.report.accuracy
     files = {each.path for each in client.list_artifacts(known["id"])}
     assert {"confusion.png", "predictions.json", "model.keras"} <= files
-    # The same run goes on; and `fit` takes MLflow's own callback as any other.
-    with kr.tracking("mlflow", folder):
+    with kr.tracking("mlflow", folder):  # the same run goes on
         assert client.get_run(known["id"]).info.status == "RUNNING"
     assert client.get_run(known["id"]).info.status == "FINISHED"
     mlflow.set_tracking_uri(known["uri"])
     with mlflow.start_run(experiment_id=run.info.experiment_id) as own:
-        with kr.tracking("mlflow", tmp_path / "other"):
-            watch = [mlflow.keras.MlflowCallback()]
-            kr.fit(small(3), *parts, epochs=1, callbacks=watch, verbose=0)
+        with kr.tracking("mlflow", tmp_path / "other") as tracker:
+            # `fit` takes MLflow's own callback as any other.
+            watchers = [*tracker.callbacks, mlflow.keras.MlflowCallback()]
+            history = kr.fit(small(3), *parts, epochs=2, callbacks=watchers, verbose=0)
         assert mlflow.active_run().info.run_id == own.info.run_id
     mlflow.flush_async_logging()
-    assert "val_loss" in client.get_run(own.info.run_id).data.metrics
+    values = client.get_metric_history(own.info.run_id, "val_loss")
+    found = {(each.step, each.value) for each in values}
+    assert set(enumerate(history.history["val_loss"])) <= found
 
 
 def test_mlflow_does_without_a_server_that_does_not_answer(
@@ -364,7 +383,14 @@ def test_settings_within_settings_have_names_of_their_own():
 def test_the_command_line_follows_a_run(flower_folder, fake, tmp_path, monkeypatch):
     small = backbones.BACKBONES["small"]
     monkeypatch.setitem(backbones.BACKBONES, "resnet50", small)
-    words = ["train", flower_folder, "--out", tmp_path / "run", "--track", "tensorboard"]
+    words = [
+        "train",
+        flower_folder,
+        "--out",
+        tmp_path / "run",
+        "--track",
+        "tensorboard",
+    ]
     settings = ["--weights", "none", "--image-size", "32", "--from-stage", "none"]
     assert main([str(word) for word in [*words, *settings]]) == 0
     assert fake.made.folder == tmp_path / "run"

@@ -17,7 +17,7 @@ import pytest
 import tensorflow as tf
 
 import kerasresnet as kr
-from kerasresnet import trainer
+from kerasresnet import jobs, trainer
 from kerasresnet.manifests import read_manifest
 from kerasresnet.resuming import recipe_of
 from kerasresnet.rules import Facts
@@ -51,7 +51,7 @@ def parts(coloured):
 @pytest.fixture(autouse=True)
 def known_speed(monkeypatch):
     """The rules are told the same on every machine."""
-    monkeypatch.setattr(trainer, "measure", facts_of)
+    monkeypatch.setattr(jobs, "measure", facts_of)
 
 
 def test_the_job_is_explained_before_it_starts(small, parts, capsys):
@@ -251,11 +251,11 @@ KILLED = """
     sys.path.insert(0, {tests!r})
     import conftest, numpy as np, keras
     import kerasresnet as kr
-    from kerasresnet import checkpoints, extraction, recording, rounds, trainer
+    from kerasresnet import checkpoints, extraction, jobs, recording, rounds
     from test_trainer import SHORT, facts_of
 
     run, point, resume = sys.argv[1], sys.argv[2], sys.argv[3] == "resume"
-    trainer.measure = facts_of
+    jobs.measure = facts_of
     recording._SECONDS = 0.0
 
     def die_in(module, name, call, before=True):
