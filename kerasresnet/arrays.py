@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from kerasresnet.decoding import Pixels, check_values
-from kerasresnet.errors import DataError, listing
+from kerasresnet.errors import DataError, count_of, listing
 
 Labels: TypeAlias = np.ndarray[Any, np.dtype[np.int32]]
 
@@ -67,7 +67,14 @@ def check_images(images: Any) -> Pixels:
         raise DataError(f"images has shape {shape}, expected (N, H, W, 3).{hint}")
     if 0 in shape:
         raise DataError(f"images has shape {shape}: there is no image in it.")
-    check_values(float(images.min()), float(images.max()), whole_set=True)
+    low, high = float(images.min()), float(images.max())
+    if np.isnan(low):
+        found = np.flatnonzero(np.isnan(images).any(axis=tuple(range(1, images.ndim))))
+        raise DataError(
+            f"{count_of(len(found), 'image')} of {len(images):,} contain NaN: "
+            f"{listing(found)}. Remove or repair those images first."
+        )
+    check_values(low, high, whole_set=True)
     return images
 
 

@@ -11,12 +11,16 @@ from kerasresnet.classifier import Classifier, check_classifier
 from kerasresnet.errors import unknown
 from kerasresnet.losses import Accuracy, CrossEntropy
 
+_RATE = 1e-3
+
 
 def compile_classifier(  # noqa: PLR0913 - the public contract
     model: Classifier,
     *,
     optimizer: str | keras.optimizers.Optimizer = "adam",
-    learning_rate: float | keras.optimizers.schedules.LearningRateSchedule = 1e-3,
+    learning_rate: float
+    | keras.optimizers.schedules.LearningRateSchedule
+    | None = None,
     label_smoothing: float = 0.0,
     weight_decay: float | None = None,
     global_clipnorm: float | None = None,
@@ -30,7 +34,7 @@ def compile_classifier(  # noqa: PLR0913 - the public contract
         model: A `Classifier`. It is changed.
         optimizer: Name of a Keras optimizer, such as `"adam"` or `"sgd"` (which gets
             Nesterov momentum 0.9), or an optimizer, whose own settings are kept.
-        learning_rate: Rate or schedule.
+        learning_rate: Rate or schedule. Defaults to 1e-3.
         label_smoothing: Share of the label that is spread over all classes, in [0, 1).
         weight_decay: Share of each weight that is taken away in a step, times the rate
             (Loshchilov and Hutter 2019, https://arxiv.org/abs/1711.05101). Defaults to
@@ -58,6 +62,7 @@ def compile_classifier(  # noqa: PLR0913 - the public contract
     """
     check_classifier(model)
     settings = {
+        "learning_rate": learning_rate,
         "weight_decay": weight_decay,
         "global_clipnorm": global_clipnorm,
         "ema_momentum": ema_momentum,
@@ -67,7 +72,7 @@ def compile_classifier(  # noqa: PLR0913 - the public contract
     if ema_momentum is not None:
         given["use_ema"] = True
     model.compile(
-        optimizer=_optimizer(optimizer, learning_rate, given),
+        optimizer=_optimizer(optimizer, given),
         loss=CrossEntropy(label_smoothing),
         metrics=[Accuracy()] if metrics is None else list(metrics),
     )
@@ -116,7 +121,7 @@ def uses_averages(optimizer: keras.optimizers.Optimizer) -> bool:
     return any(getattr(each, "use_ema", False) for each in optimizers_of(optimizer))
 
 
-def _optimizer(optimizer: Any, learning_rate: Any, settings: dict[str, Any]) -> Any:
+def _optimizer(optimizer: Any, settings: dict[str, Any]) -> Any:
     if not isinstance(optimizer, str):
         if settings:
             raise ValueError(
@@ -133,4 +138,4 @@ def _optimizer(optimizer: Any, learning_rate: Any, settings: dict[str, Any]) -> 
         raise unknown("optimizer", optimizer, sorted(known))
     if optimizer.lower() == "sgd":
         settings = {"momentum": 0.9, "nesterov": True, **settings}
-    return known[optimizer.lower()](learning_rate, **settings)
+    return known[optimizer.lower()](**{"learning_rate": _RATE, **settings})

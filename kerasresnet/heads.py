@@ -106,7 +106,7 @@ class HeadSweep:
         near = sum(score.interval[1] >= low for score in self.candidates)
         if near > 1:
             lines.append(
-                f"The intervals of the first {near} overlap with that of the best: such "
+                f"The intervals of the first {near} overlap with that of the first: such "
                 "differences are no more than chance."
             )
         return lines

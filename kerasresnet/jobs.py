@@ -26,7 +26,7 @@ from kerasresnet.manifests import data_digest, versions
 from kerasresnet.measuring import measure
 from kerasresnet.precision import Precision, resolve_precision
 from kerasresnet.preparing import Round, trained_in
-from kerasresnet.probing import Probe, probe
+from kerasresnet.probing import Probe, solve_head
 from kerasresnet.recipes import Recipe, choose_recipe
 from kerasresnet.recording import State
 from kerasresnet.rounds import Course
@@ -110,6 +110,8 @@ class Job:
             self.model, self.inputs.train, self.inputs.validation, self.precision
         )
         chosen = choose_recipe(facts, time_budget=budget, **overrides)
+        if self.model.compiled:
+            chosen = _with_own_loss(chosen, self.model)
         return _without_probe(chosen) if self.hidden else chosen
 
     def follow(
@@ -169,10 +171,9 @@ class Job:
         )
 
     def _probe(self, inputs: Inputs) -> Probe:
-        found = probe(
+        found = solve_head(
             self.model,
-            inputs.train,
-            inputs.validation,
+            inputs,
             class_weight=self.class_weight,
             cache=self.cache,
             precision=self.precision,
@@ -204,16 +205,36 @@ class Job:
         )
 
 
+def own_smoothing(model: Classifier) -> float:
+    """Returns the label smoothing of a compiled model's loss; 0 for one without any."""
+    return float(getattr(model.loss, "label_smoothing", 0.0))
+
+
+def _with_own_loss(recipe: Recipe, model: Classifier) -> Recipe:
+    """The same for a compiled model, whose loss is its own."""
+    own = own_smoothing(model)
+    why = "The model is compiled and keeps its own loss."
+    decisions = [
+        Decision(each.name, own, why) if each.name == "label_smoothing" else each
+        for each in recipe.decisions
+    ]
+    return replace(recipe, label_smoothing=own, decisions=tuple(decisions))
+
+
 def _without_probe(recipe: Recipe) -> Recipe:
     """The same for a head with hidden units, which has no exact solution."""
     why = (
         "The head has hidden units and no exact solution: it is trained for "
         f"{HEAD_EPOCHS} epochs at {_HEAD_RATE:g}, which the predicted time leaves out."
     )
-    decisions = [
-        Decision("probe", False, why) if each.name == "probe" else each  # noqa: FBT003
-        for each in recipe.decisions
-    ]
+    before = f"After {HEAD_EPOCHS} of the head alone. "
+    decisions = []
+    for each in recipe.decisions:
+        if each.name == "probe":
+            each = replace(each, value=False, reason=why)
+        elif each.name == "epochs":
+            each = replace(each, reason=before + each.reason)
+        decisions.append(each)
     return replace(recipe, probe=False, decisions=tuple(decisions))
 
 

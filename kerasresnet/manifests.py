@@ -47,6 +47,7 @@ def empty_folder(folder: Path, *, but: Collection[str] = NOTES) -> Path:
             before it begins a run.
 
     Raises:
+        ArtifactError: If it cannot be made.
         DataError: If it holds anything else, or is a file.
     """
     if folder.exists() and not folder.is_dir():
@@ -60,7 +61,13 @@ def empty_folder(folder: Path, *, but: Collection[str] = NOTES) -> Path:
             f"{folder} {held}. Choose another folder for the results, {way}or remove this one "
             "if nothing in it is needed."
         )
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ArtifactError(
+            f"{folder} cannot be made: {error}. Choose a folder for the results that can be "
+            "written to."
+        ) from error
     return folder
 
 

@@ -17,7 +17,13 @@ from kerasresnet.decoding import Pixels
 from kerasresnet.division import OnError
 from kerasresnet.extraction import Verbosity
 from kerasresnet.features import FeatureSource
-from kerasresnet.inputs import Data, class_counts, integer_labels, take_names
+from kerasresnet.inputs import (
+    Data,
+    Inputs,
+    class_counts,
+    integer_labels,
+    take_names,
+)
 from kerasresnet.intervals import wilson_interval
 from kerasresnet.penalties import (
     check_folds,
@@ -139,6 +145,51 @@ def probe(  # noqa: PLR0913 - the public contract
     check_balance(class_weight, None)
     tried = tried_penalties(penalties)
     inputs = watched_inputs(model, train, validation, on_error)
+    return solve_head(
+        model,
+        inputs,
+        penalties=tried,
+        folds=folds,
+        class_weight=class_weight,
+        batch_size=batch_size,
+        cache=cache,
+        precision=precision,
+        seed=seed,
+        verbose=verbose,
+    )
+
+
+def solve_head(  # noqa: PLR0913 - all that `probe` is told
+    model: Classifier,
+    inputs: Inputs,
+    *,
+    penalties: Sequence[float] | None = None,
+    folds: int = 5,
+    class_weight: ClassWeight | None = None,
+    batch_size: int = 32,
+    cache: Cache = "auto",
+    precision: Precision = "auto",
+    seed: int = 0,
+    verbose: Verbosity = "auto",
+) -> Probe:
+    """Does what `probe` does, on data that is checked.
+
+    Args:
+        model: A `Classifier` without hidden units. It is changed.
+        inputs: Checked data.
+        penalties: As in `probe`, like all below.
+        folds: As in `probe`.
+        class_weight: As in `probe`.
+        batch_size: As in `probe`.
+        cache: As in `probe`.
+        precision: As in `probe`.
+        seed: As in `probe`.
+        verbose: As in `probe`.
+
+    Returns:
+        A `Probe`.
+    """
+    tried = tried_penalties(penalties)
     counts = class_counts(inputs, class_weight)
     weights = class_weights(class_weight, counts) or {}
     source = FeatureSource(

@@ -46,7 +46,11 @@ def folder_of(run_dir: str | Path | None, *, resume: bool) -> Path | None:
 
 
 def begin(
-    folder: Path, record: Mapping[str, Any], recipe: Recipe, budget: float | None
+    folder: Path,
+    record: Mapping[str, Any],
+    recipe: Recipe,
+    budget: float | None,
+    asked: Mapping[str, Any],
 ) -> None:
     """Writes what a run is, before anything is trained.
 
@@ -55,18 +59,28 @@ def begin(
         record: What must be the same for it to go on.
         recipe: What it follows.
         budget: Its time, in seconds, or None.
+        asked: Choices of the user's, which the recipe keeps.
     """
-    chosen = {"recipe": asdict(recipe), "time_budget": budget}
+    chosen = {"recipe": asdict(recipe), "time_budget": budget, "asked": asked}
     state = {"versions": versions(), "finished": False}
     write_manifest(folder, {**record, **chosen, **state})
 
 
-def unfinished(folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:
+def unfinished(
+    folder: Path,
+    record: Mapping[str, Any],
+    recipe: Any,
+    budget: float | None,
+    asked: Mapping[str, Any],
+) -> dict[str, Any]:
     """Returns the manifest of a run that can go on.
 
     Args:
         folder: Folder of the run.
         record: What must be the same as when it began.
+        recipe: As in `train`, now. What is left out is as it was.
+        budget: The time that is given now, in seconds, or None.
+        asked: The choices that are given now.
 
     Raises:
         ArtifactError: If there is no run, it is finished, or it is another one.
@@ -79,6 +93,12 @@ def unfinished(folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:
             f"kr.load({model!r}) loads its model."
         )
     check_same(folder, manifest, record)
+    now = dict(asked)
+    if isinstance(recipe, Recipe):
+        now["recipe"] = asdict(recipe)
+    if budget is not None:
+        now["time_budget"] = budget
+    check_same(folder, {**manifest, **manifest.get("asked", {})}, now)
     return manifest
 
 

@@ -46,6 +46,8 @@ from kerasresnet.twins import Twin
 
 # A round that does harm is begun again so many times, at half the rate.
 _RETRIES = 2
+# What a rate that was too high is compared with: the defaults of `fit` and `fine_tune`.
+_HEAD_RATE, _STAGE_RATE = 1e-3, 1e-4
 _log = logging.getLogger(__name__)
 
 
@@ -318,10 +320,13 @@ class Course:
     def _diverged(self, watch: Watch, round_: Round) -> None:
         watch.restore()
         rate = rate_of(round_)
+        usual = _HEAD_RATE if round_.from_stage is None else _STAGE_RATE
+        lower = min(rate / 10, usual)
         raise DivergenceError(
             f"Training diverged: {watch.broken}. The model's weights are those of the "
-            f"last good epoch. Try a lower learning rate, such as {rate / 10:.3g} instead "
-            f"of {rate:.3g}, or compile_classifier(model, global_clipnorm=1.0).",
+            f"last good epoch. Try a lower learning rate, such as {lower:.3g} instead of "
+            f"{rate:.3g} (find_learning_rate suggests one), or "
+            "compile_classifier(model, global_clipnorm=1.0).",
             self.history,
         )
 

@@ -269,6 +269,19 @@ def decide(facts: Facts, given: Known) -> tuple[dict[str, Any], dict[str, str]]:
     return {name: known[name] for name in _RULES}, reasons
 
 
+def check_order(stages: Sequence[str]) -> None:
+    """Raises a `ValueError` unless each stage lies before the one that precedes it.
+
+    Args:
+        stages: Names of stages, in the order in which they are unfrozen.
+    """
+    if list(stages) != sorted(set(stages), reverse=True):
+        raise ValueError(
+            f"Stages are unfrozen from the last to the first, each once: received "
+            f"{listing(stages)}, expected such as conv5, conv4."
+        )
+
+
 def check_overrides(overrides: Known) -> None:
     """Raises ValueError for what no rule decides, or for a value that cannot be."""
     for name in overrides:
@@ -305,13 +318,7 @@ def _checked(facts: Facts, known: Known, name: str) -> Any:
     """The value of an override, those of stages as tuples."""
     value = known[name]
     if name == "stages":
-        stages = (value,) if isinstance(value, str) else tuple(value)
-        for stage in stages:
-            if stage not in facts.step_seconds:
-                raise unknown(
-                    "stage, or one without a time,", stage, facts.step_seconds
-                )
-        return stages
+        return _checked_stages(facts, value)
     if name not in ("epochs", "learning_rates"):
         return value
     stages = known["stages"]
@@ -324,6 +331,17 @@ def _checked(facts: Facts, known: Known, name: str) -> Any:
         for epochs in each:
             _check_whole("epochs", epochs)
     return each
+
+
+def _checked_stages(facts: Facts, value: Any) -> tuple[str, ...]:
+    stages = (value,) if isinstance(value, str) else tuple(value)
+    for stage in stages:
+        if stage not in TRUNK_SHARE:
+            raise unknown("stage", stage, TRUNK_SHARE)
+        if stage not in facts.step_seconds:
+            raise ValueError(f"step_seconds has no time for {stage}.")
+    check_order(stages)
+    return stages
 
 
 def _check_seconds(name: str, value: Any) -> None:

@@ -1,5 +1,6 @@
 """The scores of an `Assessment` as rows of text, for whatever shows them as a table."""
 
+import math
 from collections.abc import Iterable, Mapping
 
 from kerasresnet.assessment import Assessment, ClassScore
@@ -26,7 +27,10 @@ def score_rows(
         write = decimal if name == "log_loss" else percent
         value = assessment.top_k(5) if name == "top_5" else getattr(assessment, name)
         title = _TITLES.get(name, name.replace("_", " "))
-        rows.append((title, write(value), between(ends, write)))
+        told = between(ends, write)
+        if name == "calibration_error" and not math.isnan(ends[0]):
+            told += ", chance taken off"  # so that the score may lie outside
+        rows.append((title, write(value), told))
     return rows
 
 

@@ -20,7 +20,7 @@ from kerasresnet.evaluation import Report, evaluate
 from kerasresnet.extraction import Verbosity
 from kerasresnet.images import ImageData
 from kerasresnet.inputs import Data, Inputs, as_image_data
-from kerasresnet.jobs import Job
+from kerasresnet.jobs import Job, own_smoothing
 from kerasresnet.precision import Precision, check_precision
 from kerasresnet.probing import Probe
 from kerasresnet.recipes import Recipe
@@ -104,7 +104,8 @@ def train(  # noqa: PLR0913 - the public contract
             fits, and no epoch is begun that would not end in time.
         run_dir: Folder for the state, the record and the trained model: empty, or not
             there yet. Defaults to none.
-        resume: Whether to go on with the run in `run_dir`.
+        resume: Whether to go on with the run in `run_dir`, as it was begun: what is given
+            again must be the same, what is left out is as it was.
         class_weight: As in `fit`.
         sampling: As in `fit`.
         cache: As in `fit`.
@@ -120,7 +121,8 @@ def train(  # noqa: PLR0913 - the public contract
         verbose: As in Keras; 0 prints nothing.
         **overrides: Choices of yours instead of the rules': `images`, `probe`, `stages`,
             `epochs`, `learning_rates`, `layer_decay`, `batch_size`, `schedule`, `warmup`,
-            `augmentation`, `views`, `label_smoothing`; see `Recipe`.
+            `augmentation`, `views`, `label_smoothing`; see `Recipe`. A compiled model
+            keeps its loss, and takes no `label_smoothing`.
 
     Returns:
         An `Outcome`: recipe, history, report.
@@ -147,19 +149,20 @@ def train(  # noqa: PLR0913 - the public contract
     check_balance(class_weight, sampling)
     check_tracker(track)
     _check_recipe(recipe, overrides, time_budget)
+    _check_loss(model, recipe, overrides)
     budget = None if time_budget is None else parse_duration(time_budget)
     inputs = _inputs(model, train, validation, on_error, seed)
     class_weights(class_weight, inputs.train.counts())  # may refuse, before the work
     job = Job(model, inputs, class_weight, sampling, cache, precision, seed, verbose)
     folder = folder_of(run_dir, resume=resume)
     if resume and folder is not None:
-        manifest = unfinished(folder, job.record)
+        manifest = unfinished(folder, job.record, recipe, budget, overrides)
         chosen, budget = recipe_of(manifest["recipe"]), manifest["time_budget"]
     else:
         chosen = recipe if isinstance(recipe, Recipe) else job.choose(budget, overrides)
     job.say(str(chosen))
     if folder is not None and not resume:
-        begin(folder, job.record, chosen, budget)
+        begin(folder, job.record, chosen, budget, overrides)
     # To fingerprint the data takes time, and is for the tracker alone.
     settings = None if track is None else job.settings(chosen)
     with tracking(track, folder, settings) as tracker:
@@ -202,6 +205,22 @@ def _check_recipe(recipe: Any, overrides: Mapping[str, Any], budget: Any) -> Non
         raise ValueError(
             f"views={views} is a number of random views, but with augmentation='none' "
             "there is one. Pass another augmentation, such as 'light'."
+        )
+
+
+def _check_loss(model: Classifier, recipe: Any, overrides: Mapping[str, Any]) -> None:
+    """Refuses label smoothing for a model that keeps its own loss."""
+    if not model.compiled:
+        return
+    own = own_smoothing(model)
+    asked = overrides.get("label_smoothing", own)
+    if isinstance(recipe, Recipe):
+        asked = recipe.label_smoothing
+    if asked != own:
+        raise ValueError(
+            f"The model is compiled and keeps its own loss, with label_smoothing={own:g}, "
+            f"received label_smoothing={asked}. Pass it to compile_classifier, or train a "
+            "model that is not compiled."
         )
 
 

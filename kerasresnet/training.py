@@ -22,6 +22,7 @@ from kerasresnet.losses import takers_of_integers
 from kerasresnet.precision import Precision, check_precision
 from kerasresnet.preparing import Round, check_round, trained_in
 from kerasresnet.rounds import Course
+from kerasresnet.rules import check_order
 from kerasresnet.schedules import Schedule
 from kerasresnet.sentinels import watched_inputs
 
@@ -285,6 +286,7 @@ def _rounds(
     ]
     for round_ in found:
         check_round(round_)
+    check_order(stages)
     return found
 
 

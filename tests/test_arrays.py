@@ -165,3 +165,10 @@ def test_a_text_is_no_list_of_names():
 def test_names_given_twice_are_refused():
     with pytest.raises(kr.DataError, match="received twice: a, c"):
         check_names(["c", "a", "b", "a", "c"])
+
+
+def test_images_with_nan_are_named():
+    images = np.full((9, 8, 8, 3), 90.0, "float32")
+    images[[2, 7], 0, 0, 0] = np.nan
+    with pytest.raises(kr.DataError, match=r"2 images of 9 contain NaN: 2, 7\."):
+        kr.ImageData.from_arrays(images)

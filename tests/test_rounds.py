@@ -205,10 +205,11 @@ def test_gradients_of_several_batches_make_one_step(small, coloured):
     np.testing.assert_allclose(steps[15], steps[60], rtol=1e-4, atol=1e-6)
 
 
-def test_settings_of_an_optimizer_beside_one_are_refused(small):
-    with pytest.raises(ValueError, match="global_clipnorm given beside an optimizer"):
+@pytest.mark.parametrize("name", ["global_clipnorm", "learning_rate"])
+def test_settings_of_an_optimizer_beside_one_are_refused(small, name):
+    with pytest.raises(ValueError, match=f"{name} given beside an optimizer"):
         kr.compile_classifier(
-            small(3), optimizer=keras.optimizers.Adam(), global_clipnorm=1.0
+            small(3), optimizer=keras.optimizers.Adam(), **{name: 1.0}
         )
 
 

@@ -183,7 +183,7 @@ def stop_at(patch, owner, name, call):
     ("owner", "name", "call", "left"),
     [
         (jobs, "measure", 1, {"settings.json", "split.csv"}),
-        (jobs, "probe", 1, {"manifest.json"}),
+        (jobs, "solve_head", 1, {"manifest.json"}),
         (rounds, "set_trainable", 2, {"checkpoint.npz"}),
         (runs, "plot_images", 1, {"model.keras", "history.csv"}),
     ],

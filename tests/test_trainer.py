@@ -335,3 +335,40 @@ def test_nothing_is_printed_if_that_is_not_wanted(small, parts, capsys, caplog):
     caplog.set_level(logging.WARNING, "kerasresnet")
     kr.train(small(3), *parts, verbose=0)
     assert capsys.readouterr().out == ""
+
+
+def test_a_run_goes_on_with_the_same_choices_only(small, parts, tmp_path, monkeypatch):
+    given = {"run_dir": tmp_path / "run", **SHORT}
+
+    class StoppedError(Exception):
+        pass
+
+    class Stop(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            raise StoppedError
+
+    with pytest.raises(StoppedError):
+        kr.train(small(3), *parts, callbacks=[Stop()], **given)
+    for other, said in (
+        ({"epochs": 7}, "epochs"),
+        ({"schedule": "constant"}, "schedule"),
+        ({"time_budget": "1h"}, "time_budget"),
+    ):
+        with pytest.raises(kr.ArtifactError, match=f"begun with: {said}"):
+            kr.train(small(3), *parts, resume=True, **{**given, **other})
+    kr.train(small(3), *parts, run_dir=given["run_dir"], resume=True, verbose=0)
+
+
+def test_a_compiled_model_keeps_its_loss_and_the_recipe_says_so(small, parts):
+    model = small(3)
+    kr.compile_classifier(model, label_smoothing=0.2)
+    with pytest.raises(ValueError, match=r"label_smoothing=0.2, received .*=0.5"):
+        kr.train(model, *parts, label_smoothing=0.5, **SHORT)
+    outcome = kr.train(model, *parts, **SHORT)
+    assert outcome.recipe.label_smoothing == 0.2
+    told = {each.name: each for each in outcome.recipe.decisions}["label_smoothing"]
+    assert (told.value, "its own loss" in told.reason) == (0.2, True)
+    other = small(3)
+    kr.compile_classifier(other)
+    with pytest.raises(ValueError, match="label_smoothing=0, received"):
+        kr.train(other, *parts, recipe=outcome.recipe)
