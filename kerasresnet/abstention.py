@@ -48,7 +48,7 @@ class Threshold:
     def __str__(self) -> str:
         return (
             f"threshold {self.threshold:.4f}: {self.answered:,} of {self.images:,} images "
-            f"answered ({self.coverage:.1%}), {self.errors:,} of them wrong "
+            f"(a tenth of all said where to begin) answered ({self.coverage:.1%}), {self.errors:,} of them wrong "
             f"({self.error_rate:.1%}); at most {self.max_error:.1%} of such answers are "
             f"wrong, with a confidence of {self.confidence:.0%}"
         )
@@ -143,7 +143,7 @@ def find_threshold(
     fewest = fewest_images(max_error, confidence)
     if len(wrong) < fewest:
         raise DataError(
-            f"There are {len(wrong):,} images. That at most {max_error:.2%} of the answers "
+            f"There are {len(wrong):,} images, too few. That at most {max_error:.2%} of the answers "
             f"are wrong, with a confidence of {confidence:.0%}, takes at least {fewest:,} that "
             "get an answer, even if all are right. Pass more images, or a larger max_error."
         )

@@ -21,9 +21,13 @@ from kerasresnet.certainty import (
 from kerasresnet.classifier import Classifier, check_classifier
 from kerasresnet.decoding import Pixels
 from kerasresnet.division import OnError
+from kerasresnet.errors import DataError, count_of
 from kerasresnet.evaluation import evaluate
 from kerasresnet.inputs import Data
 from kerasresnet.scores import calibration_error, log_loss
+
+# With fewer the temperature is that of chance.
+FEWEST_IMAGES = 10
 
 _log = logging.getLogger(__name__)
 
@@ -97,7 +101,7 @@ def calibrate(
         would be beyond, as below if every image is called right.
 
     Raises:
-        DataError: As in `evaluate`.
+        DataError: If there are fewer than 10 images. Also as in `evaluate`.
         ValueError: If an argument is out of range.
 
     Example:
@@ -113,6 +117,12 @@ def calibrate(
     """
     check_classifier(model)
     report = evaluate(model, validation, batch_size=batch_size, on_error=on_error)
+    if len(report) < FEWEST_IMAGES:
+        raise DataError(
+            f"{count_of(len(report), 'image')} cannot tell how sure the model may be: "
+            f"expected at least {FEWEST_IMAGES}, better a few hundred. The model is as it "
+            "was."
+        )
     labels, before = report.labels, report.probabilities
     held = current(model)
     total = 1.0 if held is None else held.temperature

@@ -97,7 +97,7 @@ def model_card(
         f"How to use it:\n\n{_USE}",
         *_meant_for(),
         "## Metrics",
-        *_metrics(),
+        *_metrics(model),
         "## Evaluation data",
         *_evaluation_data(report, run),
         "## Training data",
@@ -205,7 +205,7 @@ def _meant_for() -> list[str]:
     ]
 
 
-def _metrics() -> Iterator[str]:
+def _metrics(model: Classifier) -> Iterator[str]:
     yield (
         "Accuracy is the share of photos whose most probable class is the right one, "
         "top-5 the share whose class is among the five most probable, recall the accuracy "
@@ -214,9 +214,21 @@ def _metrics() -> Iterator[str]:
         "average precision are means over the classes, each against the rest; the "
         "calibration error (Guo et al. 2017, https://arxiv.org/abs/1706.04599) is how far "
         "probabilities are from the shares that are right; the log loss is in nats. Their "
-        "intervals are from a bootstrap of the photos. No threshold is set on the "
-        "probability."
+        "intervals are from a bootstrap of the photos."
     )
+    held = model.certainty
+    if held is not None and held.images:
+        yield (
+            f"The probabilities were calibrated on {count_of(held.images, 'photo')}: if "
+            "these are among those below, log loss and calibration error flatter."
+        )
+    if model.threshold is None:
+        yield "No threshold is set on the probability."
+    else:
+        yield (
+            f"Below a probability of {model.threshold:.4f} the answer is unknown; the "
+            "scores below are of all photos, as if it always answered."
+        )
 
 
 def _evaluation_data(report: Report, run: Mapping[str, Any] | None) -> Iterator[str]:
@@ -271,6 +283,11 @@ def _procedure(run: Mapping[str, Any] | None) -> Iterator[str]:
         "By `train` of kerasresnet: first the exact linear head, if the recipe has a "
         "probe, then stage by stage from each first stage to the head."
     )
+    if run.get("result", {}).get("undone"):
+        yield (
+            "No epoch of the stages improved on what was before, so that the model has "
+            "the weights from before them."
+        )
     chosen = run["recipe"]["decisions"]
     rows = [(each["name"], _value(each["value"]), each["reason"]) for each in chosen]
     yield table(("choice", "value", "why"), rows)

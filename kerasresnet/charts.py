@@ -165,7 +165,7 @@ def _nice(low: float, high: float) -> list[float]:
         span = size or 1.0
     raw = span / (_TICKS - 1)
     unit = 10 ** math.floor(math.log10(raw))
-    step = next(unit * m for m in (1, 2, 2.5, 5, 10) if unit * m >= raw * 0.999)
+    step = next(unit * m for m in (1, 2, 5, 10) if unit * m >= raw * 0.999)
     first, last = math.floor(low / step), math.ceil(high / step)
     # 0.30000000000000004 is 0.3.
     return [float(f"{i * step:.12g}") for i in range(first, max(last, first + 1) + 1)]

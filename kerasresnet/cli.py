@@ -184,9 +184,11 @@ def _begun(options: argparse.Namespace) -> tuple[Path, "Report"]:
     _load_engine()
     from kerasresnet.notes import RunSettings
     from kerasresnet.runs import train_run
+    from kerasresnet.trackers import check_tracker
 
     names = [field.name for field in fields(RunSettings)]
     settings = RunSettings(**_chosen(options, names))
+    check_tracker(settings.track)
     absolute = given.resolve()
     name = absolute.stem if _is_table(given) else absolute.name
     folder = _results(options.out, Path("runs"), name)

@@ -164,6 +164,11 @@ def compare(
     >>> found.only_a
     ('b.jpg',)
     """
+    for report in (report_a, report_b):
+        if not isinstance(report, Report):
+            raise ValueError(
+                f"Expected two reports of evaluate, received {type(report).__name__}."
+            )
     if len(set(names)) != 2:
         raise ValueError(f"names must be two different names, received {names!r}.")
     order = _matched(report_a, report_b)

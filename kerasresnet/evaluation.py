@@ -133,7 +133,7 @@ class Report(Assessment):
         self,
         path: str | Path,
         *,
-        data: ImageData | None = None,
+        data: Data | None = None,
         model: Classifier | None = None,
         history: Any = None,
         audit: Audit | None = None,
@@ -179,6 +179,8 @@ class Report(Assessment):
             label_issues=label_issues,
             settings={name: str(value) for name, value in (settings or {}).items()},
         )
+        if data is not None and not isinstance(data, ImageData):
+            data = as_image_data(data, self.class_names, named=False)
         write_page(self, Path(path), contents, data=data, model=model)
 
     def __str__(self) -> str:

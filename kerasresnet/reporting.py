@@ -53,6 +53,11 @@ def write_page(
     Raises:
         DataError: As `Report.to_html`.
     """
+    if not path.absolute().parent.is_dir():
+        raise DataError(
+            f"There is no folder {path.absolute().parent} for {path.name}. Make it first, or "
+            "choose another."
+        )
     if model is not None:
         _check_same_classes(report, check_classifier(model))
     photos = _photos(report, data)
@@ -95,7 +100,8 @@ def _photos(report: Assessment, data: ImageData | None) -> list[Photo | None]:
     if missing:
         raise DataError(
             f"data has no {missing[0]!r}, which the report is on, and lacks "
-            f"{count_of(len(missing), 'image')} in all. Pass what was evaluated."
+            f"{count_of(len(missing), 'image')} in all. Pass what was evaluated; if photos "
+            "were moved, evaluate again where they are now."
         )
     return [data.photo(places[source]) for source in report.sources]
 

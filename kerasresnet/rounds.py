@@ -129,6 +129,15 @@ class Course:
         self._before = Snapshot(self._weights, arrays_of(arrays, "before"))
         self._resumed = state
 
+    @property
+    def undone(self) -> bool:
+        """Whether the weights are those from before the first epoch again."""
+        return (
+            self._best is not None
+            and bool(self.history.epoch)
+            and self._best.epoch is None
+        )
+
     def goes_on_after(self, epoch: int) -> bool:
         """Returns whether other epochs come after one of the present round."""
         number, first = self._standing.number, self._standing.first

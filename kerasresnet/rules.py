@@ -213,6 +213,8 @@ def _warmup(facts: Facts, known: Known) -> Choice:
 def _augmentation(facts: Facts, known: Known) -> Choice:
     if known.get("views", 0) == 1 or not known["stages"]:
         return "none", "The single view of each photo is the photo itself."
+    if max(known["epochs"]) < 2 and "views" not in known:
+        return "none", "In a single epoch each photo is seen once, best as it is."
     return "light", (
         "Small changes, and no mixing, which has no features that could be kept, and which "
         "BiT-HyperRule leaves out below 20,000 photos (Kolesnikov et al. 2020, "

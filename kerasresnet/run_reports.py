@@ -77,7 +77,7 @@ def report_run(
     say(f"draw: {count_of(len(report), 'photo')}")
     contents = Contents(
         f"Report on {Path(run.source or folder.resolve()).name}",
-        note=f"Scored are {_scored(parts)}.",
+        note=f"Scored are {_scored(parts)}.{_undone(run)}",
         history=run.manifest["result"]["history"],
         audit=audit,
         label_issues=found,
@@ -185,6 +185,15 @@ def _finished(
         )
     photos = ImageData.from_csv(folder / SPLIT, class_names=manifest["class_names"])
     return _FinishedRun(folder, settings, source, manifest, photos, say, verbose)
+
+
+def _undone(run: _FinishedRun) -> str:
+    if not run.manifest["result"].get("undone"):
+        return ""
+    return (
+        " No epoch of training improved on what was before: the model has the weights from "
+        "before the curves below."
+    )
 
 
 def _scored(parts: Parts) -> str:

@@ -172,19 +172,19 @@ def train(  # noqa: PLR0913 - the public contract
         taken = time.monotonic() - begun
         outcome = Outcome(chosen, found, course.history, report, taken)
         if folder is not None:
-            finish(folder, model, _result(outcome, stopped=course.stopped))
+            ended = {"stopped": course.stopped, "undone": course.undone}
+            finish(folder, model, {**_result(outcome), **ended})
         tracker.finish(model, report, inputs.validation)
     return outcome
 
 
-def _result(outcome: Outcome, *, stopped: bool) -> dict[str, Any]:
+def _result(outcome: Outcome) -> dict[str, Any]:
     """What the manifest tells of a finished run."""
     return {
         "accuracy": outcome.report.accuracy,
         "interval": outcome.report.accuracy_interval,
         "history": outcome.history.history,
         "seconds": outcome.seconds,
-        "stopped": stopped,  # by the time budget
     }
 
 

@@ -169,3 +169,13 @@ def test_probabilities_of_zero_are_reported(small, coloured, caplog):
     head.bias.assign([1000.0, 0.0, 0.0])
     kr.calibrate(model, coloured)
     assert "40 of 60 images have a probability of 0 of the right class" in caplog.text
+
+
+def test_few_images_are_refused_and_the_model_is_as_it_was(small, coloured):
+    model, (images, labels) = small(3), coloured
+    before = model.get_weights()
+    with pytest.raises(kr.DataError, match=r"1 image cannot tell .* at least 10"):
+        kr.calibrate(model, (images[:1], labels[:1]))
+    assert model.certainty is None
+    for was, now in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(was, now)

@@ -161,3 +161,15 @@ def test_another_models_report_or_run_is_refused(small, model, report, tmp_path)
         kr.model_card(model, report, run_dir=tmp_path)
     with pytest.raises(kr.ArtifactError, match="There is no run"):
         kr.model_card(model, report, run_dir=tmp_path / "none")
+
+
+def test_a_card_tells_of_threshold_and_calibration(small, coloured):
+    model = small(3)
+    report = kr.evaluate(model, coloured)
+    assert "No threshold is set" in kr.model_card(model, report)
+    kr.calibrate(model, coloured)
+    model.threshold = 0.4
+    card = kr.model_card(model, report)
+    assert "calibrated on 60 photos" in card
+    assert "Below a probability of 0.4000 the answer is unknown" in card
+    assert "No threshold" not in card

@@ -126,3 +126,8 @@ def test_names_must_differ():
     one = report([True, False])
     with pytest.raises(ValueError, match="two different names"):
         kr.compare(one, one, names=("same", "same"))
+
+
+def test_models_are_not_reports(small):
+    with pytest.raises(ValueError, match="reports of evaluate, received Classifier"):
+        kr.compare(small(), small())

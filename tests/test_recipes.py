@@ -375,3 +375,9 @@ def test_other_rules_follow_an_override():
 def test_an_override_that_cannot_be_is_refused(given, message):
     with pytest.raises(ValueError, match=message):
         choose_recipe(facts(), **given)
+
+
+def test_in_a_single_epoch_photos_are_seen_as_they_are():
+    recipe = choose_recipe(facts(), epochs=1)
+    assert (recipe.augmentation, recipe.views) == ("none", 1)
+    assert choose_recipe(facts(), epochs=1, views=2).augmentation == "light"

@@ -144,3 +144,15 @@ def test_a_model_with_other_classes_is_refused(report, small, tmp_path):
     for other in (small(class_names=list("abcde")), small(4)):
         with pytest.raises(ValueError, match="The report is of another model"):
             report.to_html(tmp_path / "page.html", model=other)
+
+
+def test_arrays_are_shown_as_they_were_evaluated(small, pixels, tmp_path):
+    report = kr.evaluate(small(), pixels)
+    report.to_html(tmp_path / "page.html", data=pixels)
+    assert "data:image/webp" in (tmp_path / "page.html").read_text("utf-8")
+
+
+def test_a_page_needs_a_folder(small, pixels, tmp_path):
+    report = kr.evaluate(small(), pixels)
+    with pytest.raises(kr.DataError, match=r"There is no folder .*absent"):
+        report.to_html(tmp_path / "absent" / "page.html")
