@@ -3,9 +3,7 @@
 With them a run can go on, and be done again.
 """
 
-import csv
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +20,7 @@ from kerasresnet.manifests import MANIFEST, SETTINGS, SPLIT, read_manifest
 from kerasresnet.pixels import content_digests
 from kerasresnet.precision import Precision
 from kerasresnet.schedules import Schedule
-from kerasresnet.tables import read_csv
+from kerasresnet.tables import read_csv, write_csv
 from kerasresnet.trackers import TrackerName
 
 # What a choice of the recipe is called in a recipe.
@@ -137,8 +135,7 @@ def write_notes(
     data = ImageData.combine(**named)
     data.to_csv(folder / SPLIT)
     columns = {**read_csv(folder / SPLIT), _DIGEST_COLUMN: content_digests(data)}
-    rows = list(zip(*columns.values(), strict=True))
-    write_csv(folder / SPLIT, tuple(columns), rows)
+    write_csv(folder / SPLIT, columns)
     record = {"data": source, "settings": asdict(settings)}
     text = json.dumps(record, indent=2, ensure_ascii=False, default=str)
     # The last of the notes: where it is, the run can go on.
@@ -217,11 +214,3 @@ def divided(data: ImageData, settings: RunSettings | None) -> Parts:
         )
     held_out = parts["validation" if "validation" in parts else "test"]
     return Parts(parts["train"], held_out, parts.get("test", held_out))
-
-
-def write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Writes a table."""
-    with path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(header)
-        writer.writerows(rows)

@@ -33,11 +33,11 @@ from kerasresnet.notes import (
     divided,
     read_parts,
     read_settings,
-    write_csv,
     write_notes,
 )
 from kerasresnet.plots import plot_history
 from kerasresnet.prediction import predict
+from kerasresnet.tables import write_csv
 from kerasresnet.trainer import RecipeChoice, train
 
 
@@ -275,16 +275,17 @@ def _draw(parts: Parts, model: Classifier, folder: Path) -> None:
 def write_report(folder: Path, report: Report) -> None:
     """Writes `confusion.png`, `mistakes.csv` and at last `report.txt` into a folder."""
     plot_confusion(report).savefig(folder / "confusion.png", dpi=120)
-    rows = [
-        (m.source, m.label, m.predicted, f"{m.probability:.4f}")
-        for m in report.mistakes
-    ]
-    write_csv(
-        folder / "mistakes.csv", ("source", "label", "predicted", "probability"), rows
-    )
+    found = report.mistakes
+    columns = {
+        "source": [m.source for m in found],
+        "label": [m.label for m in found],
+        "predicted": [m.predicted for m in found],
+        "probability": [f"{m.probability:.4f}" for m in found],
+    }
+    write_csv(folder / "mistakes.csv", columns)
     write_aside(folder / REPORT, lambda file: file.write(f"{report}\n".encode()))
 
 
 def _write_history(path: Path, history: Mapping[str, Sequence[float]]) -> None:
-    rows = enumerate(zip(*history.values(), strict=True), 1)
-    write_csv(path, ("epoch", *history), [(epoch, *row) for epoch, row in rows])
+    epochs = max(map(len, history.values()), default=0)
+    write_csv(path, {"epoch": range(1, epochs + 1), **history})

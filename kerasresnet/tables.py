@@ -55,7 +55,7 @@ def read_csv(file: Path) -> dict[str, list[str]]:
 
 
 def write_csv(
-    file: Path, columns: Mapping[str, Sequence[str]], *, encoding: str = "utf-8"
+    file: Path, columns: Mapping[str, Sequence[Any]], *, encoding: str = "utf-8"
 ) -> None:
     """Writes a CSV file.
 

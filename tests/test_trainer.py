@@ -372,3 +372,12 @@ def test_a_compiled_model_keeps_its_loss_and_the_recipe_says_so(small, parts):
     kr.compile_classifier(other)
     with pytest.raises(ValueError, match="label_smoothing=0, received"):
         kr.train(other, *parts, recipe=outcome.recipe)
+
+
+def test_a_run_that_improved_on_nothing_says_so(small, parts, tmp_path):
+    model, run = small(3), tmp_path / "run"
+    rates = {"learning_rates": 1e-12}  # below what a float32 weight can notice
+    outcome = kr.train(model, *parts, run_dir=run, **SHORT, **rates)
+    assert read_manifest(run)["result"]["undone"] is True
+    card = kr.model_card(model, outcome.report, run_dir=run)
+    assert "No epoch of the stages improved" in card
