@@ -20,12 +20,14 @@ if TYPE_CHECKING:
     from kerasresnet.assessment import Mistake as Mistake
     from kerasresnet.audit import Audit as Audit
     from kerasresnet.augmentation import Augmentation as Augmentation
+    from kerasresnet.backbone_files import save_backbone as save_backbone
     from kerasresnet.backbones import STAGES as STAGES
+    from kerasresnet.building import build_classifier as build_classifier
     from kerasresnet.calibration import Calibration as Calibration
     from kerasresnet.calibration import calibrate as calibrate
     from kerasresnet.cards import model_card as model_card
+    from kerasresnet.catalogue import list_backbones as list_backbones
     from kerasresnet.classifier import Classifier as Classifier
-    from kerasresnet.classifier import build_classifier as build_classifier
     from kerasresnet.comparison import Comparison as Comparison
     from kerasresnet.comparison import compare as compare
     from kerasresnet.compiling import compile_classifier as compile_classifier
@@ -127,7 +129,7 @@ _HOME = {
     "Threshold": "abstention",
     "Tracker": "trackers",
     "WeightsError": "errors",
-    "build_classifier": "classifier",
+    "build_classifier": "building",
     "calibrate": "calibration",
     "choose_threshold": "abstention",
     "compare": "comparison",
@@ -144,6 +146,7 @@ _HOME = {
     "imagenet_classifier": "imagenet",
     "label_issues": "labelling",
     "learning_curve": "learning_curves",
+    "list_backbones": "catalogue",
     "load": "artifacts",
     "look_alikes": "neighbours",
     "make_dataset": "pipeline",
@@ -161,6 +164,7 @@ _HOME = {
     "plot_reliability": "diagrams",
     "predict": "prediction",
     "probe": "probing",
+    "save_backbone": "backbone_files",
     "set_trainable": "freezing",
     "split_at": "cutting",
     "sweep_heads": "heads",
@@ -224,6 +228,7 @@ __all__ = [
     "imagenet_classifier",
     "label_issues",
     "learning_curve",
+    "list_backbones",
     "load",
     "look_alikes",
     "make_dataset",
@@ -241,6 +246,7 @@ __all__ = [
     "plot_reliability",
     "predict",
     "probe",
+    "save_backbone",
     "set_trainable",
     "split_at",
     "sweep_heads",

@@ -4,27 +4,22 @@ Checked here, before Keras is loaded, so that a wrong argument is answered at on
 """
 
 import argparse
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from kerasresnet._version import __version__
-from kerasresnet.errors import listing
 from kerasresnet.ranges import (
-    cache_place,
-    duration,
-    factor,
     path,
-    positive,
-    share,
     whole,
 )
+from kerasresnet.train_arguments import add_on_error, add_photos, add_train
 
-_STAGES = ("conv1", "conv2", "conv3", "conv4", "conv5")
-_PRESETS = ("none", "light", "standard", "strong")
-_SCHEDULES = ("constant", "cosine", "one_cycle")
-_TRACKERS = ("wandb", "tensorboard", "mlflow")
-# What a run does not have to be given to go on, nor may be.
-_NOT_OF_THE_RUN = ("command", "refuse", "out", "resume")
+_WEIGHTS_ACTIONS = (
+    ("list", 0, "show the published files, and which of them are here"),
+    ("where", 0, "show the folders in use, and what decides them"),
+    ("import", None, "copy a published file into the cache, after checking it"),
+    ("verify", "?", "tell what a file is; without one, check what is cached"),
+)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -41,70 +36,23 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     _add_demo(commands)
     _add_check(commands)
-    _add_train(commands)
+    add_train(commands)
     _add_reproduce(commands)
     _add_report(commands)
     _add_evaluate(commands)
     _add_predict(commands)
     _add_cache(commands)
+    _add_weights(commands)
+    backbones = commands.add_parser(
+        "backbones", help="list the networks, with parameters and GFLOPs"
+    )
+    backbones.set_defaults(command="backbones")
     doctor = commands.add_parser(
         "doctor",
         help="show versions, devices and cached weights, and why a GPU is not seen",
     )
     doctor.set_defaults(command="doctor")
     return parser
-
-
-def check_together(options: argparse.Namespace) -> None:
-    """Ends the process, as wrong usage, if arguments do not go together."""
-    if options.command != "train":
-        return
-    given = {
-        name: value
-        for name, value in vars(options).items()
-        if name not in _NOT_OF_THE_RUN and value is not None
-    }
-    clashes = _resume_clashes if options.resume else _clashes
-    for clash in clashes(options, given):
-        options.refuse(clash)
-
-
-def _resume_clashes(
-    options: argparse.Namespace, given: Mapping[str, Any]
-) -> Iterator[str]:
-    if options.out is None:
-        yield "argument --resume: expected with --out RUN, the folder of the run."
-    if given:
-        names = [f"--{name.replace('_', '-')}" for name in given if name != "directory"]
-        names += ["DIR_OR_CSV"] if "directory" in given else []
-        yield (
-            "argument --resume: a run goes on with the photos and settings that it was begun "
-            f"with. Expected --out RUN alone, received {listing(names, 20)}, too."
-        )
-
-
-def _clashes(options: argparse.Namespace, given: Mapping[str, Any]) -> Iterator[str]:
-    if "directory" not in given:
-        yield "the following arguments are required: DIR_OR_CSV"
-    if given.get("views", 1) > 1 and given.get("augmentation") == "none":
-        yield (
-            f"argument --views: expected with another --augmentation, received --views "
-            f"{options.views} for photos that are not varied."
-        )
-    stages = given.get("from_stage")
-    if stages is None:
-        return
-    if "none" in stages and len(stages) > 1:
-        yield "argument --from-stage: expected stages or none, received both."
-    # One value is for all stages.
-    fitting = () if "none" in stages else (1, len(stages))
-    for name in ("epochs", "learning_rate"):
-        if name in given and len(given[name]) not in fitting:
-            yield (
-                f"argument --{name.replace('_', '-')}: expected one value for all stages or "
-                f"one for each of --from-stage {' '.join(stages)}, received "
-                f"{len(given[name])}."
-            )
 
 
 def _add_demo(commands: Any) -> None:
@@ -127,144 +75,11 @@ def _add_check(commands: Any) -> None:
         "check",
         help="say what is wrong with photos; exit code 1 if training would stop",
     )
-    _add_photos(check)
+    add_photos(check)
     check.add_argument(
         "--csv", type=path, metavar="FILE", help="also write a table of all findings"
     )
     check.set_defaults(command="check")
-
-
-def _add_train(commands: Any) -> None:
-    train = commands.add_parser(
-        "train",
-        help="train a classifier on a folder of photos",
-        usage="kerasresnet train DIR_OR_CSV [--out DIR] [options]\n"
-        "       kerasresnet train --out DIR --resume",
-        description="Trains a classifier on a folder of photos. How it is trained is chosen "
-        "by published rules, printed with the reasons; options replace single choices.",
-        argument_default=argparse.SUPPRESS,  # what was given is told from what was not
-    )
-    _add_photos(train, nargs="?", default=None)
-    train.add_argument(
-        "--out",
-        type=path,
-        default=None,
-        metavar="DIR",
-        help="an empty folder for the results (default: runs/NAME-1, …)",
-    )
-    train.add_argument(
-        "--resume",
-        action="store_true",
-        default=False,
-        help="go on with the run in --out, which was stopped; nothing else is given",
-    )
-    train.add_argument(
-        "--weights",
-        metavar="W",
-        help="'imagenet', 'none' for random weights, or a file (default: imagenet)",
-    )
-    _add_setting(train, "--image-size", "PX", whole(32), "height and width", "224")
-    text = "held out to choose the best epoch, and for the report"
-    _add_setting(train, "--validation", "SHARE", positive(below=1), text, "0.2")
-    _add_head(train)
-    _add_recipe(train.add_argument_group("choices that the recipe makes by itself"))
-    _add_computing(train)
-    _add_on_error(train, argparse.SUPPRESS)
-    _add_setting(train, "--seed", "N", whole(0), "", "0")
-    train.set_defaults(command="train", refuse=train.error)
-
-
-def _add_setting(
-    group: Any,
-    name: str,
-    metavar: str,
-    check: Callable[[str], Any],
-    text: str,
-    default: str = "",
-) -> None:
-    """Adds an option that is absent from the answer unless it is given."""
-    shown = f"{text} (default: {default})".strip() if default else text
-    group.add_argument(name, type=check, metavar=metavar, help=shown)
-
-
-def _add_head(train: argparse.ArgumentParser) -> None:
-    train.add_argument(
-        "--hidden-units",
-        type=whole(1),
-        nargs="*",
-        metavar="N",
-        help="Dense layers before the last one (default: none)",
-    )
-    text = "before each Dense layer"
-    _add_setting(train, "--dropout", "SHARE", share, text, "0")
-
-
-def _add_recipe(group: Any) -> None:
-    group.add_argument(
-        "--from-stage",
-        nargs="+",
-        choices=(*_STAGES, "none"),
-        metavar="STAGE",
-        help="first stages to train, one after another, such as conv5 conv4; 'none' for "
-        "the head alone",
-    )
-    _add_each(group, "--epochs", "N", whole(1), "passes over the photos")
-    _add_each(group, "--learning-rate", "LR", positive(), "highest rate of the head")
-    text = "factor of the rate from each stage to the one before it"
-    _add_setting(group, "--layer-decay", "F", factor, text)
-    _add_setting(group, "--batch-size", "N", whole(1), "photos in a batch")
-    group.add_argument(
-        "--schedule", choices=_SCHEDULES, help="how the rate changes in a stage"
-    )
-    text = "share of a stage's steps in which the rate rises at first"
-    _add_setting(group, "--warmup", "SHARE", share, text)
-    group.add_argument(
-        "--augmentation",
-        choices=_PRESETS,
-        help="how much the training photos are varied",
-    )
-    group.add_argument(
-        "--augment",
-        action="store_const",
-        const="light",
-        dest="augmentation",
-        help="the same as --augmentation light",
-    )
-    text = "views of each photo, whose features are computed once"
-    _add_setting(group, "--views", "N", whole(1), text)
-    text = "share of the label that is spread over all classes"
-    _add_setting(group, "--label-smoothing", "SHARE", share, text)
-    text = "such as 90s, 10min or 1h30m: the recipe shrinks until it fits (default: no limit)"
-    _add_setting(group, "--time-budget", "TIME", duration, text)
-
-
-def _add_each(
-    group: Any, name: str, metavar: str, check: Callable[[str], Any], text: str
-) -> None:
-    shown = f"{text}: one value for all stages, or one for each"
-    group.add_argument(name, nargs="+", type=check, metavar=metavar, help=shown)
-
-
-def _add_computing(train: argparse.ArgumentParser) -> None:
-    train.add_argument(
-        "--precision",
-        choices=("auto", "float32", "bfloat16"),
-        help="what the network computes in (default: auto, bfloat16 where the device is "
-        "good at it)",
-    )
-    train.add_argument(
-        "--cache",
-        type=cache_place,
-        metavar="WHERE",
-        help="features of the frozen part: 'auto' keeps them in the user's cache folder, "
-        "'memory' for this run, 'off' not at all, a path there (default: auto)",
-    )
-    train.add_argument(
-        "--track",
-        choices=_TRACKERS,
-        help="also write the run to W&B, TensorBoard or MLflow; without a login or "
-        "server, into --out (default: none)",
-    )
 
 
 def _add_reproduce(commands: Any) -> None:
@@ -304,10 +119,10 @@ def _add_evaluate(commands: Any) -> None:
         "evaluate", help="score a model on a folder of labelled photos"
     )
     evaluate.add_argument("model", metavar="MODEL", help="a model.keras file")
-    _add_photos(evaluate)
+    add_photos(evaluate)
     _add_folder(evaluate, "also write report and figures into this empty folder")
     _add(evaluate, "--batch-size", 32, "N", whole(1), "")
-    _add_on_error(evaluate)
+    add_on_error(evaluate)
     evaluate.set_defaults(command="evaluate")
 
 
@@ -325,7 +140,7 @@ def _add_predict(commands: Any) -> None:
         help="form of the answer (default: table)",
     )
     _add(predict, "--batch-size", 32, "N", whole(1), "")
-    _add_on_error(predict)
+    add_on_error(predict)
     predict.set_defaults(command="predict")
 
 
@@ -350,25 +165,18 @@ def _add_cache(commands: Any) -> None:
     cache.set_defaults(command="cache")
 
 
-def _add_photos(parser: argparse.ArgumentParser, **settings: Any) -> None:
-    parser.add_argument(
-        "directory",
-        type=path,
-        **settings,
-        metavar="DIR_OR_CSV",
-        help="one sub-folder of photos for each class, or train, val and test with such "
-        "sub-folders, or a table with the columns image_path and label",
+def _add_weights(commands: Any) -> None:
+    weights = commands.add_parser(
+        "weights", help="list, import and verify files of pretrained weights"
     )
-
-
-def _add_on_error(parser: argparse.ArgumentParser, default: str = "raise") -> None:
-    parser.add_argument(
-        "--on-error",
-        default=default,
-        choices=("raise", "skip"),
-        help="photos that cannot be read: 'raise' stops, 'skip' leaves them out and says "
-        "so (default: raise)",
+    actions = weights.add_subparsers(
+        title="actions", metavar="ACTION", dest="action", required=True
     )
+    for name, count, text in _WEIGHTS_ACTIONS:
+        action = actions.add_parser(name, help=text, description=text)
+        if count != 0:
+            action.add_argument("file", nargs=count, type=path, metavar="FILE")
+    weights.set_defaults(command="weights", file=None)
 
 
 def _add_folder(parser: argparse.ArgumentParser, text: str) -> None:

@@ -27,6 +27,7 @@ from kerasresnet.alterations import (
     rotate,
     signed,
 )
+from kerasresnet.backends import leave_gpus
 from kerasresnet.decoding import Pixels
 from kerasresnet.errors import unknown
 from kerasresnet.mixing import mix_batch
@@ -243,6 +244,7 @@ class Augmentation:
         Returns:
             A float32 tensor of the same shape, in 0..255.
         """
+        leave_gpus()
         image = tf.convert_to_tensor(image)
 
         def make(image: Pixels, seed: Pixels) -> Pixels:

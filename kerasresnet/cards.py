@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from kerasresnet.catalogue import ARCHITECTURES
 from kerasresnet.classifier import Classifier, check_classifier
 from kerasresnet.disk import write_aside
 from kerasresnet.durations import format_duration
@@ -36,7 +37,6 @@ import kerasresnet as kr
 model = kr.load("model.keras")
 print(kr.predict(model, "photo.jpg")[0])
 ```"""
-_BACKBONES = {"resnet50": "ResNet50 (He et al. 2015, https://arxiv.org/abs/1512.03385)"}
 _MOST_IN_MATRIX = 12
 _MOST_NAMES = 100
 _FEW = 30  # images of a class, below which its recall is hardly known
@@ -141,7 +141,7 @@ def _details(
     grown = f", upsampled inside to {_by(upsampled)} px" if upsampled else ""
     hidden = config["hidden_units"]
     head = ", ".join(str(units) for units in hidden)
-    backbone = _BACKBONES.get(config["backbone"], escaped(config["backbone"]))
+    backbone = _network(model)
     facts = {
         "Kind": f"{backbone}, as a Keras model of the library kerasresnet",
         "Classes": _names(model.class_names),
@@ -161,6 +161,14 @@ def _details(
         ),
     }
     yield _bullets(facts)
+
+
+def _network(model: Classifier) -> str:
+    known = ARCHITECTURES.get(model.backbone)
+    if known is None:
+        return escaped(model.backbone)
+    stem = " with the stem for small images" if model.stem == "cifar" else ""
+    return f"{known.title} ({known.source}){stem}"
 
 
 def _by(size: Sequence[int]) -> str:

@@ -1,9 +1,9 @@
 """The classifier: a `keras.Model` that knows its class names and preprocesses inside."""
 
+import random
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import keras
@@ -11,17 +11,15 @@ import keras
 from kerasresnet.arrays import check_names
 from kerasresnet.backbones import (
     POOLINGS,
+    check_backbone,
     feature_map,
-    stage_end,
-    stage_of,
 )
+from kerasresnet.catalogue import PreprocessingName, StemName
 from kerasresnet.certainty import Certainty, check_unknown, with_threshold
-from kerasresnet.freezing import apply_plan, plan, set_trainable
+from kerasresnet.freezing import apply_plan, plan
 
 # Imported to be registered: compiled models are saved with them.
 from kerasresnet.losses import Accuracy, CrossEntropy  # noqa: F401
-from kerasresnet.options import check_head, check_sizes, resolve_names
-from kerasresnet.weights import assign_weights, locate_weights
 
 Pooling: TypeAlias = Literal["avg", "max"]
 
@@ -42,6 +40,10 @@ class Classifier(keras.Model):
         hidden_units: Widths of the Dense layers before the last one.
         dropout: Share of values dropped before each Dense layer, in [0, 1).
         pooling: `"avg"` or `"max"`, over the last feature map.
+        stem: How the network begins: `"imagenet"` or `"cifar"`.
+        preprocessing: What the weights expect. `"caffe"`: BGR minus the ImageNet mean;
+            `"torch"`: 0..1, minus mean, by standard deviation; `"tf"`: -1..1. Defaults
+            to that of the backbone's published weights.
         named: Whether `class_names` are names, or just stand for numbers.
         name: Name of the model.
     """
@@ -56,15 +58,24 @@ class Classifier(keras.Model):
         hidden_units: Sequence[int] = (),
         dropout: float = 0.0,
         pooling: Pooling = "avg",
+        stem: StemName = "imagenet",
+        preprocessing: PreprocessingName | None = None,
         named: bool = True,
         name: str = "classifier",
     ) -> None:
         height, width, _ = input_shape
+        preprocessing = preprocessing or check_backbone(backbone).preprocessing
         factors = (1, 1)
         if upsample_to is not None:
             factors = (upsample_to[0] // height, upsample_to[1] // width)
         images = keras.Input(input_shape, dtype="float32", name="image")
-        features = feature_map(backbone, images, upsample_by=factors)
+        features = feature_map(
+            backbone,
+            images,
+            stem=stem,
+            preprocessing=preprocessing,
+            upsample_by=factors,
+        )
         outputs = _head(features, len(class_names), hidden_units, dropout, pooling)
         super().__init__(inputs=images, outputs=outputs, name=name)
         self._class_names = tuple(class_names)
@@ -79,7 +90,27 @@ class Classifier(keras.Model):
             "hidden_units": list(hidden_units),
             "dropout": dropout,
             "pooling": pooling,
+            "stem": stem,
+            "preprocessing": preprocessing,
         }
+
+    @property
+    def backbone(self) -> str:
+        """Name of the backbone."""
+        return str(self._builder["backbone"])
+
+    @property
+    def stem(self) -> str:
+        """How the network begins: `"imagenet"` or `"cifar"`."""
+        return str(self._builder["stem"])
+
+    @property
+    def preprocessing(self) -> str:
+        """What is done to RGB 0..255 inside the graph: `"caffe"`, `"torch"` or `"tf"`.
+
+        It belongs to the weights, and is saved with the model.
+        """
+        return str(self._builder["preprocessing"])
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -241,73 +272,6 @@ class Classifier(keras.Model):
         return model
 
 
-def build_classifier(  # noqa: PLR0913 - the public contract
-    num_classes: int | None = None,
-    *,
-    class_names: Sequence[str] | None = None,
-    backbone: str = "resnet50",
-    weights: str | Path | None = "imagenet",
-    input_shape: tuple[int, int, int] = (224, 224, 3),
-    upsample_to: int | tuple[int, int] | None = None,
-    hidden_units: Sequence[int] = (),
-    dropout: float = 0.0,
-    pooling: Pooling = "avg",
-) -> Classifier:
-    """Builds a classifier with a frozen, pretrained backbone and a new head.
-
-    The model takes RGB in 0..255, uint8 or float, and preprocesses inside the graph.
-    Its head is pooling, Dense layers with ReLU for `hidden_units`, and a softmax named
-    `"predictions"`.
-
-    Args:
-        num_classes: Number of classes, at least 2. Defaults to `len(class_names)`.
-        class_names: Names of the classes, in the order of the outputs. Defaults to
-            `"0"`, `"1"`, …, until `fit` sees named data.
-        backbone: Name of the network. `"resnet50"` is `keras.applications.ResNet50`.
-        weights: `"imagenet"` (94 MB, through Keras's cache), the path of a
-            `.weights.h5`, `.h5` or `.keras` file, or None for random weights.
-        input_shape: `(height, width, 3)`, at least 32 px after upsampling.
-        upsample_to: Size to upsample to inside the graph, a whole multiple of the
-            input's: `input_shape=(32, 32, 3), upsample_to=224`. Defaults to none.
-        hidden_units: Widths of Dense layers before the last one.
-        dropout: Share of values dropped before each Dense layer, in [0, 1).
-        pooling: `"avg"` or `"max"`.
-
-    Returns:
-        A `Classifier`, a `keras.Model`, not compiled.
-
-    Raises:
-        ValueError: If an argument is out of range.
-        WeightsError: If the weights are absent or do not fit.
-
-    Example:
-
-    >>> model = kr.build_classifier(num_classes=5, weights=None, hidden_units=(512,))
-    >>> f"{model.count_params():,}"
-    '24,639,365'
-    >>> sum(int(np.prod(w.shape)) for w in model.trainable_weights)
-    1051653
-    """
-    names = resolve_names(num_classes, class_names)
-    size, upsampled = check_sizes(input_shape, upsample_to, backbone)
-    check_head(hidden_units, dropout, pooling)
-    path = locate_weights(weights, backbone=backbone)
-    model = Classifier(
-        names,
-        backbone=backbone,
-        input_shape=(*size, 3),
-        upsample_to=upsampled,
-        hidden_units=hidden_units,
-        dropout=dropout,
-        pooling=pooling,
-        named=class_names is not None,
-    )
-    if path is not None:
-        assign_weights(backbone_layers(model), path)
-    set_trainable(model, None)
-    return model
-
-
 def check_classifier(model: object) -> Classifier:
     """Returns `model` if it is a `Classifier`, else raises a `ValueError`."""
     if not isinstance(model, Classifier):
@@ -342,25 +306,23 @@ def _head(
     values = POOLINGS[pooling](dtype="float32", name=f"{pooling}_pool")(features)
     for number, units in enumerate(hidden_units, 1):
         if dropout:
-            values = keras.layers.Dropout(
-                dropout, dtype="float32", name=f"dropout_{number}"
-            )(values)
+            values = _dropout(dropout, f"dropout_{number}")(values)
         values = keras.layers.Dense(
             units, activation="relu", dtype="float32", name=f"hidden_{number}"
         )(values)
     if dropout:
-        values = keras.layers.Dropout(dropout, dtype="float32", name="dropout")(values)
+        values = _dropout(dropout, "dropout")(values)
     dense = keras.layers.Dense(
         classes, activation="softmax", dtype="float32", name="predictions"
     )
     return dense(values)
 
 
-def backbone_layers(model: Classifier) -> list[Any]:
-    """Returns the layers that a weights file without a head holds, in its order."""
-    # Its depth order is that of keras.applications, which files stored by position need.
-    trunk = keras.Model(model.input, stage_end(model, "conv5").output)
-    return [layer for layer in trunk.layers if stage_of(layer.name)]
+def _dropout(rate: float, name: str) -> keras.layers.Layer:
+    # Without a seed torch draws from a state of its own, which no variable holds. This
+    # one is drawn as Keras would draw it.
+    seed = random.randint(1, 10**9)
+    return keras.layers.Dropout(rate, seed=seed, dtype="float32", name=name)
 
 
 @contextmanager

@@ -7,7 +7,6 @@ answer at once.
 import argparse
 import logging
 import os
-import re
 import shlex
 import sys
 import tempfile
@@ -17,16 +16,15 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from kerasresnet.arguments import build_parser, check_together
+from kerasresnet.arguments import build_parser
+from kerasresnet.catalogue import table_lines
 from kerasresnet.errors import ArtifactError, DataError, KerasResNetError, listing
+from kerasresnet.startup import load_engine
+from kerasresnet.train_arguments import check_together
 
 if TYPE_CHECKING:
     from kerasresnet.evaluation import Report
     from kerasresnet.images import ImageData
-
-_STARTUP_NOTE = re.compile(
-    r"I0000 |WARNING: All log messages before absl|To enable the "
-)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     handler = logging.StreamHandler()
     handler.addFilter(_Once())
     logging.basicConfig(format="%(levelname)s: %(message)s", handlers=[handler])
+    logging.getLogger("kerasresnet.downloads").setLevel(logging.INFO)
     parser = build_parser()
     options = parser.parse_args(arguments)
     check_together(options)
@@ -92,43 +91,11 @@ class _Once(logging.Filter):
         return is_new
 
 
-@contextmanager
-def _without_startup_notes() -> Iterator[None]:
-    """Keeps TensorFlow's notes at import off the screen, and nothing else.
-
-    They are written before its log level is read, straight to the file descriptor.
-    """
-    if sys.stderr is None:
-        yield
-        return
-    sys.stderr.flush()
-    with tempfile.TemporaryFile() as held:
-        screen = os.dup(2)
-        os.dup2(held.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(screen, 2)
-            os.close(screen)
-            held.seek(0)
-            for line in held.read().decode(errors="replace").splitlines():
-                if not _STARTUP_NOTE.match(line):
-                    print(line, file=sys.stderr)
-
-
-def _load_engine() -> None:
-    with _without_startup_notes():
-        import keras
-        import tensorflow
-
-        del keras, tensorflow
-
-
 # The imports below stand inside the commands because they load Keras and TensorFlow.
 
 
 def _demo(options: argparse.Namespace) -> None:
-    _load_engine()
+    load_engine()
     from kerasresnet.demo import run_demo
 
     folder = _results(options.out, Path(), "kerasresnet-demo").resolve()
@@ -181,7 +148,7 @@ def _begun(options: argparse.Namespace) -> tuple[Path, "Report"]:
     given: Path = options.directory
     data = _labelled(given)
     _say(f"index: {data}")
-    _load_engine()
+    load_engine()
     from kerasresnet.notes import RunSettings
     from kerasresnet.runs import train_run
     from kerasresnet.trackers import check_tracker
@@ -202,7 +169,7 @@ def _begun(options: argparse.Namespace) -> tuple[Path, "Report"]:
 
 def _resumed(options: argparse.Namespace) -> tuple[Path, "Report"]:
     _check_run(options.out)
-    _load_engine()
+    load_engine()
     from kerasresnet.runs import resume_run
 
     _log_what_is_computed()
@@ -238,7 +205,7 @@ def _results(out: Path | None, parent: Path, name: str) -> Path:
 
 def _log_what_is_computed() -> None:
     """Shows what is computed, what is kept where, in which precision, which epoch won."""
-    for name in ("extraction", "precision", "keeping", "sinks"):
+    for name in ("extraction", "precision", "keeping", "sinks", "weights"):
         logging.getLogger(f"kerasresnet.{name}").setLevel(logging.INFO)
 
 
@@ -265,7 +232,7 @@ def _check_run(folder: Path) -> None:
 
 def _reproduce(options: argparse.Namespace) -> int:
     _check_run(options.run)
-    _load_engine()
+    load_engine()
     from kerasresnet.manifests import begun_in, empty_folder
     from kerasresnet.reproducing import fresh_cache, reproduce_run
 
@@ -282,7 +249,7 @@ def _reproduce(options: argparse.Namespace) -> int:
 
 def _report(options: argparse.Namespace) -> None:
     _check_run(options.run)
-    _load_engine()
+    load_engine()
     from kerasresnet.run_reports import report_run
 
     _log_what_is_computed()
@@ -298,7 +265,7 @@ def _check_model(model: str) -> None:
 def _evaluate(options: argparse.Namespace) -> None:
     _check_model(options.model)
     data = _labelled(options.directory)
-    _load_engine()
+    load_engine()
     from kerasresnet.artifacts import load
     from kerasresnet.evaluation import evaluate
     from kerasresnet.manifests import empty_folder
@@ -329,7 +296,7 @@ def _predict(options: argparse.Namespace) -> None:
         for given in options.photos
         for path in ImageData.from_paths(given).paths or ()
     ]
-    _load_engine()
+    load_engine()
     from kerasresnet.answers import FORMS
     from kerasresnet.artifacts import load
     from kerasresnet.imagenet import imagenet_classifier
@@ -358,8 +325,24 @@ def _cache(options: argparse.Namespace) -> None:
         _say(line)
 
 
+def _weights(options: argparse.Namespace) -> int:
+    # No Keras is loaded.
+    from kerasresnet.inventory import answer
+
+    lines, good = answer(options.action, options.file)
+    for line in lines:
+        _say(line)
+    return 0 if good else 1
+
+
+def _backbones(options: argparse.Namespace) -> None:
+    del options
+    for line in table_lines():
+        _say(line)
+
+
 def _doctor(options: argparse.Namespace) -> None:
-    _load_engine()
+    load_engine()
     from kerasresnet.doctor import examine
 
     del options
@@ -387,5 +370,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int | None]] = {
     "evaluate": _evaluate,
     "predict": _predict,
     "cache": _cache,
+    "weights": _weights,
+    "backbones": _backbones,
     "doctor": _doctor,
 }

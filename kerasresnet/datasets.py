@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from kerasresnet.backends import leave_gpus
 from kerasresnet.decoding import Pixels, check_values
 from kerasresnet.errors import DataError, listing
 
@@ -40,6 +41,7 @@ def checked_dataset(
     Raises:
         DataError: If the batches do not fit the model.
     """
+    leave_gpus()
     spec = dataset.element_spec
     if not isinstance(spec, tuple) or len(spec) < 2:
         raise DataError(

@@ -16,8 +16,8 @@ from kerasresnet.extraction import Verbosity
 from kerasresnet.images import ImageData
 from kerasresnet.notes import RunSettings
 from kerasresnet.prediction import Prediction, predict
+from kerasresnet.releases import PINNED, cache_folder, is_cached
 from kerasresnet.runs import train_run
-from kerasresnet.weights import PINNED, cache_folder, is_cached
 
 Colour: TypeAlias = tuple[int, int, int]
 Point: TypeAlias = tuple[float, float]

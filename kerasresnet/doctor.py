@@ -10,10 +10,9 @@ from pathlib import Path
 import tensorflow as tf
 
 from kerasresnet.disk import cache_root
-from kerasresnet.errors import WeightsError
 from kerasresnet.precision import bfloat16_device
+from kerasresnet.releases import PublishedFile, cache_folder, cached, releases
 from kerasresnet.upkeep import state
-from kerasresnet.weights import PINNED, cache_folder, locate_weights
 
 _PACKAGES = ("kerasresnet", "keras", "tensorflow", "numpy", "pillow", "matplotlib")
 # What TensorFlow 2.21 opens for a GPU, by the pip package that brings it.
@@ -43,10 +42,7 @@ def examine() -> dict[str, str]:
     found["precision"] = _precision()
     found["feature cache"] = state(cache_root())
     found["weights cache"] = str(cache_folder())
-    for (backbone, top), file in PINNED.items():
-        found[f"{backbone}{' with head' if top else ''}"] = _cached_state(
-            cache_folder() / file.name, backbone, include_top=top
-        )
+    found["weights cached"] = _cached_weights()
     return found
 
 
@@ -124,11 +120,14 @@ def _precision() -> str:
     return f"'auto' is bfloat16: {device}"
 
 
-def _cached_state(path: Path, backbone: str, *, include_top: bool) -> str:
-    if not path.is_file():
-        return f"{path.name} is not cached"
-    try:
-        locate_weights("imagenet", backbone=backbone, include_top=include_top)
-    except WeightsError as error:
-        return str(error)
-    return f"{path.name} is cached and complete"
+def _cached_weights() -> str:
+    here = {file: path for file in releases() if (path := cached(file)) is not None}
+    states = [_cached_state(file, path) for file, path in here.items()]
+    return "; ".join(states) or "none of the published files"
+
+
+def _cached_state(file: PublishedFile, path: Path) -> str:
+    difference = file.difference(path)
+    return (
+        f"{path} is damaged: {difference}" if difference else f"{file.name}, complete"
+    )

@@ -301,6 +301,6 @@ def _score_dataset(model: Classifier, data: Data) -> tuple[Pixels, Pixels]:
     scores: list[Pixels] = []
     with data_errors():
         for images, batch_labels, *_ in batches:
-            scores.append(model.predict_on_batch(images))
+            scores.append(model.predict_on_batch(np.asarray(images)))
             labels.append(integer_labels(np.asarray(batch_labels)))
     return np.concatenate(labels), np.concatenate(scores)

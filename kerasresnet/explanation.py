@@ -7,15 +7,16 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 from keras import ops
 from matplotlib import colormaps
 from PIL import Image
 
 from kerasresnet.backbones import STAGES, TrainableStage, stage_end
+from kerasresnet.backends import gradient, without_gradients
 from kerasresnet.classifier import Classifier, check_classifier
 from kerasresnet.decoding import Pixels
 from kerasresnet.errors import DataError, count_of, listing, unknown
@@ -146,7 +147,7 @@ class _Halves:
         self.trunk = keras.Model(model.input, end)
         self._between = keras.Model(end, head.input)
 
-    def logits(self, features: tf.Tensor) -> tf.Tensor:
+    def logits(self, features: Any) -> Any:
         """What the softmax is given, of shape `(N, classes)`."""
         read = self._between(features, training=False)
         return ops.matmul(ops.cast(read, "float32"), self._kernel) + self._bias
@@ -156,14 +157,18 @@ def _maps(
     halves: _Halves, images: Pixels, chosen: Pixels | None
 ) -> tuple[Pixels, Pixels, Pixels]:
     """Class numbers `(N,)`, probabilities `(N, classes)` and maps `(N, H, W)`."""
-    features = halves.trunk(images, training=False)
-    with tf.GradientTape() as tape:
-        tape.watch(features)
+
+    def explained(features: Any) -> tuple[Any, tuple[Any, Any]]:
         logits = halves.logits(features)
         numbers = ops.argmax(logits, axis=-1) if chosen is None else chosen
         # Each logit depends on its own image alone, so the gradient of the sum holds all.
-        total = tf.reduce_sum(tf.gather(logits, numbers, batch_dims=1))
-    gradients = ops.cast(tape.gradient(total, features), "float32")
+        total = ops.sum(ops.take_along_axis(logits, numbers[:, None], axis=-1))
+        return total, (logits, numbers)
+
+    with without_gradients():
+        features = halves.trunk(images, training=False)
+    slopes, (logits, numbers) = gradient(explained, features)
+    gradients = ops.cast(slopes, "float32")
     weights = ops.mean(gradients, axis=(1, 2), keepdims=True)
     evidence = ops.sum(weights * ops.cast(features, "float32"), axis=-1, keepdims=True)
     # A stage may be larger than the image if the model upsamples it.
@@ -178,7 +183,7 @@ def _maps(
         )
     most = found.max(axis=(1, 2), keepdims=True)
     values = np.divide(found, most, out=np.zeros_like(found), where=most > 0)
-    return np.asarray(numbers), shares, values
+    return ops.convert_to_numpy(numbers), shares, values
 
 
 def _numbers(

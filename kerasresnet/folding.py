@@ -105,6 +105,30 @@ class FoldedConv2D(layers.Layer):
         return (size - reach) // self._strides[axis] + 1
 
 
+class StillNorm(layers.Layer):
+    """A still batch normalisation with no convolution of its own before it.
+
+    So are the first of each block of ResNet V2: a constant scale and shift, in float32.
+
+    Args:
+        norm: The model's own layer.
+        dtype: `"float32"` or `"bfloat16"`, of what is returned.
+    """
+
+    def __init__(self, norm: layers.BatchNormalization, *, dtype: str) -> None:
+        super().__init__(name=norm.name, dtype=dtype, autocast=False)
+        channels = norm.moving_mean.shape[0]
+        scale, shift = _scale_and_shift(norm, filters=channels)
+        self._scale = _constant(scale, "float32")
+        self._shift = _constant(shift, "float32")
+        self.built = True
+
+    def call(self, inputs: Any) -> Any:
+        """Returns the normalised values, in the layer's dtype."""
+        values = tf.cast(inputs, "float32") * self._scale + self._shift
+        return tf.cast(values, self.compute_dtype)
+
+
 class Sum(layers.Layer):
     """The sum of the two branches of a residual block.
 

@@ -1,29 +1,39 @@
 """Which layers are trained. The only place that assigns `.trainable`.
 
-Batch normalisation of the backbone is always kept still: `trainable=False` is what
+Batch normalisation of a pretrained backbone is kept still: `trainable=False` is what
 stops its statistics in Keras 3, `training=False` is not
 (https://github.com/keras-team/keras/issues/20285).
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import keras
 
 from kerasresnet.backbones import STAGES, Stage, TrainableStage, stage_of
 from kerasresnet.errors import unknown
 
+BatchNormPolicy: TypeAlias = Literal["frozen", "trained"]
+
 _TRAINABLE_STAGES = STAGES[:-1]
+_BATCH_NORM_POLICIES = ("frozen", "trained")
 
 
-def set_trainable(model: keras.Model, from_stage: TrainableStage | None) -> None:
+def set_trainable(
+    model: keras.Model,
+    from_stage: TrainableStage | None,
+    *,
+    batch_norm: BatchNormPolicy = "frozen",
+) -> None:
     """Makes a model train from a stage onwards, and everything before it stand still.
 
     A stage of the backbone wants a lower learning rate than a new head; `fine_tune` sets
     both. The model keeps the rate that it has.
 
-    Batch normalisation in the backbone is kept still in every stage. A compiled model is
+    Batch normalisation in the backbone is kept still in every stage, or the network loses
+    in the first steps what it has learned; a network with random weights needs it trained
+    (`batch_norm="trained"`, see `examples/pretrain.py`). A compiled model is
     compiled again with the same settings and a fresh optimizer, since Keras would go on
     with the old flags otherwise.
 
@@ -32,9 +42,11 @@ def set_trainable(model: keras.Model, from_stage: TrainableStage | None) -> None
             changed.
         from_stage: First stage to train, `"conv1"` (everything) to `"conv5"`, or None to
             train the head alone.
+        batch_norm: `"frozen"`, or `"trained"` to train it in the stages that are trained:
+            its scale and shift, and the statistics of the batches that it sees.
 
     Raises:
-        ValueError: If `from_stage` is not a stage, the model has none, or it was compiled
+        ValueError: If `from_stage` is not a stage or `batch_norm` not a policy, the model has none, or it was compiled
             with something that Keras cannot make anew. The model is as before then.
 
     Example:
@@ -47,13 +59,15 @@ def set_trainable(model: keras.Model, from_stage: TrainableStage | None) -> None
     22
     """
     check_stage(from_stage)
+    if batch_norm not in _BATCH_NORM_POLICIES:
+        raise unknown("batch_norm", batch_norm, _BATCH_NORM_POLICIES)
     if not any(stage_of(layer.name) for layer in model.layers):
         raise ValueError(
             f"Model {model.name!r} has no ResNet stages. build_classifier makes models that have."
         )
     # Read before anything is changed: it may refuse.
     settings = compile_settings(model) if model.compiled else None
-    apply_plan(model, _plan_from(model, from_stage))
+    apply_plan(model, _plan_from(model, from_stage, batch_norm))
     if settings is not None:
         model.compile(**settings)
 
@@ -164,14 +178,23 @@ def _single(optimizer: dict[str, Any]) -> dict[str, Any]:
     return optimizer if rates is None else rates["config"]["default_optimizer"]
 
 
-def _plan_from(model: keras.Model, from_stage: TrainableStage | None) -> list[str]:
+def _plan_from(
+    model: keras.Model,
+    from_stage: TrainableStage | None,
+    batch_norm: BatchNormPolicy = "frozen",
+) -> list[str]:
     first = len(STAGES) if from_stage is None else STAGES.index(from_stage)
-    return [layer.name for layer in model.layers if _is_trained(layer, first)]
+    return [
+        layer.name for layer in model.layers if _is_trained(layer, first, batch_norm)
+    ]
 
 
-def _is_trained(layer: keras.layers.Layer, first_stage: int) -> bool:
+def _is_trained(
+    layer: keras.layers.Layer, first_stage: int, batch_norm: BatchNormPolicy
+) -> bool:
     stage = stage_of(layer.name)
     if stage is None:
         return True
-    still = isinstance(layer, keras.layers.BatchNormalization)
+    norm = isinstance(layer, keras.layers.BatchNormalization)
+    still = norm and batch_norm == "frozen"
     return STAGES.index(stage) >= first_stage and not still

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from kerasresnet.balance import ClassWeight, Sampling, check_balance, class_weights
+from kerasresnet.building import backbone_layers
 from kerasresnet.caching import Cache
 from kerasresnet.candidates import Candidate, Candidates, Ranking, all_candidates
-from kerasresnet.classifier import Classifier, backbone_layers, check_classifier
+from kerasresnet.classifier import Classifier, check_classifier
 from kerasresnet.compiling import compile_classifier
 from kerasresnet.division import OnError
 from kerasresnet.errors import DivergenceError, count_of, listing

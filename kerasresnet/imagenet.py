@@ -4,9 +4,10 @@ from importlib import resources
 from pathlib import Path
 
 from kerasresnet.backbones import check_backbone
-from kerasresnet.classifier import Classifier, backbone_layers
+from kerasresnet.building import backbone_layers, expected_pixels
+from kerasresnet.classifier import Classifier
 from kerasresnet.freezing import set_trainable
-from kerasresnet.weights import assign_weights, locate_weights
+from kerasresnet.weights import assign_weights, open_weights
 
 
 def imagenet_classifier(
@@ -15,9 +16,10 @@ def imagenet_classifier(
     """Builds the full 1000-class ImageNet network, with its class names.
 
     Args:
-        backbone: Name of the network.
-        weights: `"imagenet"` (103 MB, through Keras's cache), the path of a file with
-            the 1000-class head, or None for random weights.
+        backbone: Name of the network, one of `list_backbones()`.
+        weights: `"imagenet"` (for ResNet50 103 MB, through Keras's cache), the path of a
+            file with the 1000-class head (Keras's or a PyTorch checkpoint), or None for
+            random weights.
 
     Returns:
         A `Classifier` for 224 px photos. Two names that ImageNet gives to two classes
@@ -33,11 +35,13 @@ def imagenet_classifier(
     ('tench', 'goldfish', 'great_white_shark')
     """
     check_backbone(backbone)
-    path = locate_weights(weights, backbone=backbone, include_top=True)
-    model = Classifier(imagenet_names(), backbone=backbone)
-    if path is not None:
+    opened = open_weights(weights, backbone=backbone, include_top=True)
+    model = Classifier(
+        imagenet_names(), backbone=backbone, preprocessing=expected_pixels(opened)
+    )
+    if opened is not None:
         layers = [*backbone_layers(model), model.get_layer("predictions")]
-        assign_weights(layers, path)
+        assign_weights(layers, opened)
     set_trainable(model, None)
     return model
 

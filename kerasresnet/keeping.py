@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 
 from kerasresnet.decoding import Pixels
 
@@ -32,7 +33,7 @@ class Snapshot:
 
     def take(self) -> None:
         """Keeps the present values instead."""
-        self.values = [np.array(weight) for weight in self._weights]
+        self.values = [ops.convert_to_numpy(weight) for weight in self._weights]
 
     def restore(self) -> None:
         """Gives the weights the values that were kept."""

@@ -7,7 +7,13 @@ import re
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
+
+from kerasresnet.backends import backend
+
+# The smallest float32 that all devices compute with; below it there is no gradient.
+_LEAST = float(np.finfo("float32").tiny)
 
 
 @keras.saving.register_keras_serializable("kerasresnet")
@@ -56,9 +62,18 @@ class CrossEntropy(keras.losses.Loss):
             A tensor of shape `(N,)`; NaN for a label that is not a class.
         """
         rows = _rows(y_true, y_pred)
+        if backend() != "tensorflow":
+            return self._of_probabilities(rows, ops.convert_to_tensor(y_pred))
         return keras.losses.categorical_crossentropy(
             rows, y_pred, label_smoothing=self.label_smoothing
         )
+
+    def _of_probabilities(self, rows: Any, probabilities: Any) -> Any:
+        # On TensorFlow alone Keras finds the logits behind a softmax. Elsewhere its loss
+        # cuts probabilities off at 1e-7: a class that is surely wrong has no gradient.
+        share = self.label_smoothing / probabilities.shape[-1]
+        rows = rows * (1.0 - self.label_smoothing) + share
+        return -ops.sum(rows * ops.log(ops.maximum(probabilities, _LEAST)), axis=-1)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
@@ -115,6 +130,8 @@ def _rows(y_true: Any, y_pred: Any) -> Any:
         return ops.cast(y_true, y_pred.dtype)
     numbers = ops.cast(ops.reshape(y_true, (-1,)), "int32")
     known = ops.logical_and(numbers >= 0, numbers < classes)
-    # `one_hot` makes a row of zeros of any other number, whose loss would be a silent 0.
-    rows = ops.one_hot(numbers, classes, dtype=y_pred.dtype)
+    # Of any other number this makes a row of zeros, whose loss would be a silent 0; and
+    # torch refuses to make a `one_hot` of it.
+    matches = ops.equal(numbers[:, None], ops.arange(classes, dtype="int32"))
+    rows = ops.cast(matches, y_pred.dtype)
     return ops.where(known[:, None], rows, ops.cast(float("nan"), y_pred.dtype))

@@ -44,6 +44,7 @@ class RunSettings:
     """How a run is called. What is None is chosen by the recipe.
 
     Args:
+        backbone: As in `build_classifier`.
         weights: As in `build_classifier`.
         image_size: Height and width, in px.
         validation: Share of the images held out.
@@ -67,6 +68,7 @@ class RunSettings:
         track: Where the run is followed, as in `train`.
     """
 
+    backbone: str = "resnet50"
     weights: str | None = "imagenet"
     image_size: int = 224
     validation: float = 0.2

@@ -42,11 +42,14 @@ def check_sizes(
     input_shape: Any,
     upsample_to: Any,
     backbone: str,
+    stem: str = "imagenet",
 ) -> tuple[tuple[int, int], tuple[int, int] | None]:
     """Returns the input's height and width, and those after upsampling, or None."""
     size = _input_size(input_shape)
     upsampled = None if upsample_to is None else _upsampled_size(size, upsample_to)
-    smallest = check_backbone(backbone).smallest
+    network = check_backbone(backbone)
+    network.stem(stem)  # refuses one that the network does not have
+    smallest = network.smallest_side(stem)
     if min(upsampled or size) < smallest:
         raise ValueError(
             f"input_shape {tuple(input_shape)} is too small: {backbone} needs at least "
@@ -82,6 +85,22 @@ def _upsampled_size(size: tuple[int, int], upsample_to: Any) -> tuple[int, int]:
             "without upsample_to, and images are resized when they are read."
         )
     return target[0], target[1]
+
+
+def check_whole_head(
+    weights: object, hidden_units: Sequence[int], pooling: str
+) -> None:
+    """Raises a `ValueError` unless a head could come with the weights."""
+    if weights is None:
+        raise ValueError(
+            "include_top=True takes the head from the weights, received weights=None. Pass a "
+            "file, or leave out include_top."
+        )
+    if tuple(hidden_units) or pooling != "avg":
+        raise ValueError(
+            "include_top=True takes a head of average pooling and one Dense layer, received "
+            f"hidden_units={hidden_units!r} and pooling={pooling!r}. Leave these out."
+        )
 
 
 def check_head(hidden_units: Any, dropout: float, pooling: str) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 
+from kerasresnet.backends import sync
 from kerasresnet.compiling import optimizers_of
 from kerasresnet.schedules import Schedule, make_schedule
 
@@ -74,6 +75,7 @@ class _Pace(keras.callbacks.Callback):
         del logs
         step = (self._epoch - self._first) * self._steps + batch + self.skipped
         share = self._plan(step) if callable(self._plan) else self._plan
+        sync(self.model)
         for optimizer, rate in self._optimizers:
             optimizer.learning_rate = rate * float(share)
 

@@ -20,6 +20,7 @@ from kerasresnet.augmentation import (
     make_views,
     mixes,
 )
+from kerasresnet.backends import leave_gpus
 from kerasresnet.balance import Sampling, balanced_rows, check_balance
 from kerasresnet.decoding import Pixels
 from kerasresnet.division import OnError, readable
@@ -290,6 +291,7 @@ def _batches(
     augmentation: Augmentation | None = None,
     classes: int | None = None,
 ) -> Any:
+    leave_gpus()
     shape = (None, *store.shape)
     read, dtypes = _reader(store, augmentation)
     rows = _rows(len(store), order, labels if order.sampling else None)

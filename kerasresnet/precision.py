@@ -5,8 +5,7 @@ import logging
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-import tensorflow as tf
-
+from kerasresnet.backends import gpu
 from kerasresnet.errors import unknown
 
 Precision: TypeAlias = Literal["auto", "float32", "bfloat16"]
@@ -46,11 +45,10 @@ def resolve_precision(precision: Precision, policy: str = "float32") -> Resolved
 
 def bfloat16_device() -> str | None:
     """Returns what makes bfloat16 worthwhile on this machine, or None."""
-    gpus = tf.config.get_visible_devices("GPU")
-    if gpus:
-        details = tf.config.experimental.get_device_details(gpus[0])
-        capability = details.get("compute_capability", (0, 0))
-        return details.get("device_name", "GPU") if capability >= _AMPERE else None
+    card = gpu()
+    if card is not None:
+        name, capability = card
+        return name if capability >= _AMPERE else None
     found = sorted(_CPU_FLAGS & cpu_flags())
     return f"CPU with {', '.join(found)}" if found else None
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from kerasresnet.augmentation import Augmentation, Preset, as_augmentation
 from kerasresnet.backbones import TrainableStage
+from kerasresnet.backends import sync
 from kerasresnet.balance import ClassWeight, class_weights
 from kerasresnet.caching import Cache
 from kerasresnet.classifier import Classifier, check_classifier
@@ -239,6 +240,7 @@ class _Search(keras.callbacks.Callback):
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         """Sets the rate; Keras is to report the loss of this batch, not of the epoch."""
         del batch, logs
+        sync(self.model)
         self.model.reset_metrics()
         self.model.optimizer.learning_rate = self._rates[len(self.curve.losses)]
 

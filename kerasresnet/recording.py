@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import keras
-import numpy as np
+from keras import ops
 
+from kerasresnet.backends import sync
 from kerasresnet.decoding import Pixels
 from kerasresnet.keeping import Snapshot
 
@@ -75,6 +76,7 @@ class Recorder(keras.callbacks.Callback):
         # After the last batch there is nothing to go on with; the epoch ends now.
         if time.monotonic() - self._saved < _SECONDS or done >= self._steps:
             return
+        sync(self.model)
         self._take()
         self._write(batch=done, metrics=metric_values(self.model))
 
@@ -91,7 +93,8 @@ class Recorder(keras.callbacks.Callback):
         self._held = None
 
     def _take(self) -> None:
-        optimizer = [np.array(each) for each in self.model.optimizer.variables]
+        variables = self.model.optimizer.variables
+        optimizer = [ops.convert_to_numpy(each) for each in variables]
         self._held = Snapshot(self._weights), optimizer
 
     def _write(self, **where: Any) -> None:
@@ -118,7 +121,7 @@ def arrays_of(arrays: Mapping[str, Pixels], kind: str) -> list[Pixels]:
 
 def metric_values(model: keras.Model) -> list[Pixels]:
     """Returns what a model's metrics have summed up in the epoch so far."""
-    return [np.array(each) for each in _metric_variables(model)]
+    return [ops.convert_to_numpy(each) for each in _metric_variables(model)]
 
 
 def set_metrics(model: keras.Model, values: Sequence[Pixels]) -> None:

@@ -11,7 +11,9 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 
+from kerasresnet.backends import without_gradients
 from kerasresnet.classifier import Classifier, is_fresh
 from kerasresnet.compiling import uses_averages
 from kerasresnet.datasets import data_errors
@@ -247,7 +249,8 @@ class Course:
         if self._standing.batch:
             parts = [(batches.train, self.history.done + 1), (batches.whole, last)]
             # Keras makes the metrics' variables when it first sees a batch.
-            self._model.test_on_batch(*next(iter(batches.sample)))
+            sample = keras.tree.map_structure(np.asarray, next(iter(batches.sample)))
+            self._model.test_on_batch(*sample)
             watchers.insert(0, self._metrics_again())
             recorder.skipped = self._standing.batch
         self._model.stop_training = False
@@ -354,8 +357,12 @@ class Course:
     def _report_one_class(self, validation: Any) -> None:
         def predicted() -> Pixels:
             # Not by Keras's `predict`, which would trace and keep a graph of the twin.
-            scores = [self._model(images, training=False) for images, *_ in validation]
-            return np.concatenate([np.array(each) for each in scores]).argmax(axis=1)
+            with without_gradients():
+                scores = [
+                    ops.convert_to_numpy(self._model(images, training=False))
+                    for images, *_ in validation
+                ]
+            return np.concatenate(scores).argmax(axis=1)
 
         reached = self.history.history.get("val_accuracy")
         report_one_class(

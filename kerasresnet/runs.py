@@ -10,7 +10,9 @@ import keras
 
 from kerasresnet.artifacts import load
 from kerasresnet.audit import Audit
-from kerasresnet.classifier import Classifier, build_classifier
+from kerasresnet.building import build_classifier
+from kerasresnet.catalogue import title
+from kerasresnet.classifier import Classifier
 from kerasresnet.diagrams import plot_confusion
 from kerasresnet.disk import remove, write_aside
 from kerasresnet.division import readable
@@ -143,6 +145,7 @@ class Run:
         keras.utils.set_random_seed(settings.seed)
         model = build_classifier(
             class_names=class_names,
+            backbone=settings.backbone,
             weights=settings.weights,
             input_shape=(settings.image_size, settings.image_size, 3),
             hidden_units=settings.hidden_units,
@@ -150,7 +153,7 @@ class Run:
         )
         trained = sum(math.prod(weight.shape) for weight in model.trainable_weights)
         self.say(
-            f"build: ResNet50 for {settings.image_size} px, {model.count_params():,} "
+            f"build: {title(settings.backbone)} for {settings.image_size} px, {model.count_params():,} "
             f"parameters, {trained:,} of them in the head"
         )
         return model

@@ -5,10 +5,10 @@ trained layers, which are the model's own variables: training the tail trains th
 A network that cannot be folded is cut by Keras instead, and computes by its own policy.
 """
 
+import functools
 import hashlib
 import json
 import logging
-from functools import cached_property
 from typing import Any
 
 import keras
@@ -17,8 +17,9 @@ import tensorflow as tf
 from keras import layers, ops
 
 from kerasresnet.backbones import STAGES, Stage, stage_end, stage_of
+from kerasresnet.backends import backend
 from kerasresnet.decoding import Pixels
-from kerasresnet.folding import FoldedConv2D, SharedLayer, Sum
+from kerasresnet.folding import FoldedConv2D, SharedLayer, StillNorm, Sum
 from kerasresnet.precision import (
     Precision,
     Resolved,
@@ -30,6 +31,7 @@ from kerasresnet.wiring import (
     Wiring,
     inputs_of,
     is_plain,
+    norm_behind,
     read_stride,
 )
 
@@ -51,11 +53,13 @@ _DECIDING = (
     "groups",
     "interpolation",
     "kernel_size",
+    "mode",
     "padding",
     "pool_size",
     "size",
     "strides",
 )
+_SLOWER = "The model is computed by its own layers, which is slower: %s."
 _log = logging.getLogger(__name__)
 
 
@@ -98,12 +102,12 @@ class Trunk:
         """Builds the layers now, as is needed before a graph that holds them is traced."""
         _ = self.graph
 
-    @cached_property
+    @functools.cached_property
     def digest(self) -> str:
         """A fingerprint of all that decides what it computes of an image."""
         return trunk_digest(self._model, self.stage)
 
-    @cached_property
+    @functools.cached_property
     def graph(self) -> keras.Model:
         """The layers, built when they are first used: with a full cache they never are."""
         model, end = self._model, stage_end(self._model, self.stage)
@@ -144,6 +148,9 @@ class Trunk:
         Returns:
             An array of shape `(N, *shape)`, float32 or bfloat16.
         """
+        if backend() != "tensorflow":
+            found = self.graph.predict_on_batch(images)
+            return found.astype(self.precision, copy=False)
         key = (images.shape, images.dtype)
         if key not in self._compiled:
             self.build()
@@ -223,32 +230,21 @@ class Twin:
 
 def hindrance(model: keras.Model) -> str | None:
     """Returns why a model cannot be folded, or None if it can."""
-    if keras.backend.backend() != "tensorflow":
-        return f"the backend is {keras.backend.backend()}"
-    graph = Wiring(model)
+    if backend() != "tensorflow":
+        return f"the backend is {backend()}"
     for layer in model.layers:
         if stage_of(layer.name) is None or isinstance(layer, _WEIGHTLESS):
             continue
         if isinstance(layer, layers.BatchNormalization):
-            reason = _why_not_folded(layer, graph)
-            if reason:
-                return f"batch normalisation {layer.name!r} {reason}"
+            if layer.trainable:
+                return f"batch normalisation {layer.name!r} is trained"
+            if layer.axis not in (-1, 3):
+                return f"batch normalisation {layer.name!r} works on axis {layer.axis}"
         elif not is_plain(layer):
             return (
                 f"{layer.name!r} is a {type(layer).__name__} with settings of its own"
             )
     return None
-
-
-def _why_not_folded(norm: layers.BatchNormalization, graph: Wiring) -> str | None:
-    if norm.trainable:
-        return "is trained"
-    (convolution,) = graph.makers(norm)
-    if not isinstance(convolution, layers.Conv2D):
-        return "follows no convolution"
-    if graph.readers(convolution.output) != [norm]:
-        return "is not all that reads its convolution"
-    return None if norm.axis in (-1, 3) else f"works on axis {norm.axis}"
 
 
 def precision_of(model: keras.Model, precision: Precision) -> Resolved:
@@ -277,12 +273,18 @@ def precision_of(model: keras.Model, precision: Precision) -> Resolved:
             f"cannot be folded: {reason}. Call keras.config.set_dtype_policy({policy!r}) "
             "before building it."
         )
-    if precision == "auto":
-        _log.warning(
-            "The model is computed by its own layers, which is slower: %s.", reason
-        )
+    if backend() != "tensorflow":
+        _report_backend(reason)
+    elif precision == "auto":
+        _log.warning(_SLOWER, reason)
     computed: Resolved = model.compute_dtype
     return computed
+
+
+@functools.cache
+def _report_backend(reason: str) -> None:
+    # Once for each process: another one would have to be started to change it.
+    _log.warning(_SLOWER, reason)
 
 
 def _refuse_trained(model: keras.Model, stage: Stage) -> None:
@@ -305,7 +307,9 @@ def trunk_digest(model: keras.Model, stage: Stage) -> str:
     found = hashlib.sha256(f"arithmetic {_ARITHMETIC}".encode())
     for layer in keras.Model(model.input, stage_end(model, stage).output).layers:
         config = {k: v for k, v in layer.get_config().items() if k in _DECIDING}
-        described = [type(layer).__name__, layer.name, layer.output.shape, config]
+        # Keras numbers layers without a name through, in every model anew.
+        name = layer.name if stage_of(layer.name) else None
+        described = [type(layer).__name__, name, layer.output.shape, config]
         found.update(json.dumps(described, sort_keys=True, default=str).encode())
         for weight in layer.weights:
             found.update(ops.convert_to_numpy(weight).tobytes())
@@ -395,16 +399,17 @@ class _Folding:
         self._frozen = frozen
 
     def __call__(self, layer: Any) -> Any:
-        if stage_of(layer.name) is None:
+        if stage_of(layer.name) is None and not isinstance(layer, _WEIGHTLESS):
             return SharedLayer(layer)  # preprocessing and head: as they are, in float32
         if isinstance(layer, layers.BatchNormalization):
-            return _identity
+            (maker,) = self._wiring.makers(layer)
+            if is_plain(maker) and norm_behind(self._wiring, maker) is layer:
+                return _identity
+            return StillNorm(layer, dtype=self._dtype)
         if isinstance(layer, layers.Conv2D):
-            readers = self._wiring.readers(layer.output)
-            norm = readers[0] if isinstance(readers[0], layers.BatchNormalization) else None  # fmt: skip
             return FoldedConv2D(
                 layer,
-                norm,
+                norm_behind(self._wiring, layer),
                 frozen=self._frozen or not layer.trainable,
                 strides=self._strides.get(layer.name, layer.strides),
                 margins=self._margins.get(layer.name),

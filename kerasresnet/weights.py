@@ -1,251 +1,276 @@
 """Where a backbone's weights come from, verified before they are used.
 
-Files are read layer by layer, by name; what does not fit is refused with the name of
-the layer. Which layers a network has is not known here; see `backbones`.
+From `weights=` to arrays by Keras's layer names. What does not fit is refused with the
+name of the layer, or of the backbone that it fits. Keras is not loaded here.
 """
 
-import hashlib
-import os
-import zipfile
-from collections.abc import Sequence
-from dataclasses import dataclass
-from io import BytesIO
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
-import h5py
-import keras
 import numpy as np
 
+from kerasresnet.catalogue import ARCHITECTURES, PREPROCESSINGS
+from kerasresnet.containers import kind_of
+from kerasresnet.conversion import check_layout, to_keras, to_v1
 from kerasresnet.decoding import Pixels
-from kerasresnet.errors import WeightsError
+from kerasresnet.downloads import download
+from kerasresnet.errors import WeightsError, count_of, listing
+from kerasresnet.keras_files import Arrays, read_keras
+from kerasresnet.layouts import (
+    HEAD,
+    Network,
+    Shapes,
+    classes_of,
+    foreign,
+    identify,
+    layout,
+)
+from kerasresnet.releases import (
+    GENERATIONS,
+    PublishedFile,
+    backbones_of,
+    cache_folder,
+    cached,
+    published,
+    published_as,
+)
+from kerasresnet.state_dicts import read_state_dict
 
-Arrays: TypeAlias = dict[str, list[Pixels]]
-
-_URL = "https://storage.googleapis.com/tensorflow/keras-applications/resnet/"
-_SUFFIXES = (".h5", ".keras")
-# No layer of a ResNet comes near; a damaged or hostile header may claim any size.
-_LARGEST = 2**31
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class PinnedFile:
-    """A file that Keras publishes: its name, and the MD5 that Keras pins for it."""
-
-    name: str
-    md5: str
-
-    @property
-    def url(self) -> str:
-        """Where it is downloaded from."""
-        return _URL + self.name
-
-
-# By backbone and whether the 1000-class head is included.
-# keras/src/applications/resnet.py: WEIGHTS_HASHES
-PINNED = {
-    ("resnet50", True): PinnedFile(
-        "resnet50_weights_tf_dim_ordering_tf_kernels.h5",
-        "2cb95161c43110f7111970584f804107",
-    ),
-    ("resnet50", False): PinnedFile(
-        "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
-        "4d473c1dd8becc155b73f8504c6f6626",
-    ),
-}
-
-
-def cache_folder() -> Path:
-    """Returns the folder where Keras keeps downloaded weights.
-
-    That is `models` below `KERAS_HOME`, by default below `~/.keras`.
-    """
-    home = os.environ.get("KERAS_HOME")
-    return Path(home or "~/.keras").expanduser() / "models"
-
-
-def is_cached(backbone: str, *, include_top: bool = False) -> bool:
-    """Returns whether the ImageNet weights of a backbone lie in Keras's cache."""
-    return (cache_folder() / PINNED[backbone, include_top].name).is_file()
-
-
-def locate_weights(
-    weights: str | Path | None, *, backbone: str, include_top: bool = False
-) -> Path | None:
-    """Finds the file that `weights` stands for, and downloads it if need be.
+class Weights:
+    """Weights that were read and checked, by Keras's layer names.
 
     Args:
-        weights: `"imagenet"`, the path of a `.weights.h5`, `.h5` or `.keras` file, or
-            None for random weights.
-        backbone: Name of the backbone.
-        include_top: Whether the 1000-class head is wanted too.
+        source: The file that they are from.
+        arrays: The arrays of each layer, in the order of the layer's weights.
+        preprocessing: What they expect, `"caffe"`, `"torch"` or `"tf"`; None if the file
+            does not say, which means what the backbone's published weights expect.
+        stem: How the network begins, `"imagenet"` or `"cifar"`, where it is known.
+        class_names: Names of the classes that they were trained on, where the file has
+            them.
+        classes: Number of classes of its head, None without one.
+        network: The backbone that they fit as they are, None for none of the table.
+        dtypes: The kinds of numbers that the file holds.
+    """
+
+    source: Path
+    arrays: Arrays
+    preprocessing: str | None = None
+    stem: str | None = None
+    class_names: tuple[str, ...] | None = None
+    classes: int | None = None
+    network: str | None = None
+    dtypes: tuple[str, ...] = ("float32",)
+
+    @property
+    def is_torch(self) -> bool:
+        """Whether they are from a PyTorch checkpoint."""
+        return self.source.suffix.lower() in (".pth", ".pt", ".safetensors")
+
+
+def open_weights(
+    weights: str | Path | None, *, backbone: str, include_top: bool = False
+) -> Weights | None:
+    """Finds the file that `weights` stands for, downloads it if need be, and reads it.
+
+    Args:
+        weights: `"imagenet"`, `"imagenet_v2"`, the path of a `.weights.h5`, `.h5`,
+            `.keras`, `.pth`, `.pt` or `.safetensors` file, or None for random weights.
+        backbone: Name of the backbone that they are for.
+        include_top: Whether the head is wanted, too.
 
     Returns:
-        A path, or None for random weights.
+        `Weights` in float32 for that backbone, or None for random weights.
 
     Raises:
-        WeightsError: If the file is absent and cannot be downloaded, or is not the
-            published one.
+        ValueError: If nothing is published under these names.
+        WeightsError: If the file is absent and cannot be downloaded, is not the published
+            one, is damaged or hostile, or was made for another network.
     """
     if weights is None:
         return None
-    if weights == "imagenet":
-        return _imagenet(PINNED[backbone, include_top])
-    path = Path(weights)
-    if not path.is_file():
-        state = "is a folder" if path.is_dir() else "does not exist"
+    if isinstance(weights, str) and weights in GENERATIONS:
+        file = published(backbone, include_top=include_top, generation=weights)
+        found = read_weights(_published_path(file), release=file)
+    else:
+        found = read_weights(Path(weights))
+    return _without_head(_fitted(found, backbone), include_top=include_top)
+
+
+def read_weights(path: Path, *, release: PublishedFile | None = None) -> Weights:
+    """Reads a weights file of any kind, and tells what it is.
+
+    Args:
+        path: A weights file.
+        release: The published file that it is, where that is known.
+
+    Returns:
+        `Weights` as they are in the file, by Keras's layer names, in float32.
+
+    Raises:
+        WeightsError: If it is absent, damaged or hostile.
+    """
+    if kind_of(path) in ("hdf5", "keras"):
+        return _read_keras(path, release)
+    state = read_state_dict(path)
+    arrays, left = to_keras(state.arrays, path)
+    network = identify(_shapes(arrays))
+    if network is None:
+        check_layout(arrays, path)
+    if left:
+        _LOG.info("%s: left out %s", path, listing(left))
+    notes = {"preprocessing": "torch"}
+    return _described(path, arrays, network, notes, state.dtypes)
+
+
+def assign_weights(layers: Sequence[Any], weights: Weights) -> None:
+    """Gives layers their weights, all of them or none.
+
+    Args:
+        layers: Keras layers. What else there is in `weights` is ignored.
+        weights: What `open_weights` returned.
+
+    Raises:
+        WeightsError: If a layer is missing, has another shape, or is not of finite
+            floating-point numbers.
+    """
+    wanted = [layer for layer in layers if layer.weights]
+    for layer in wanted:
+        _check_fits(layer, weights)
+    for layer in wanted:
+        layer.set_weights(weights.arrays[layer.name])
+
+
+def _published_path(file: PublishedFile) -> Path:
+    path = cached(file)
+    if path is None:
+        return download(file, cache_folder())
+    difference = file.difference(path)
+    if difference and path.parent != cache_folder():
+        # In torch's own cache, where nothing is checked.
+        _LOG.warning("%s is not used: %s.", path, difference)
+        return download(file, cache_folder())
+    if difference:
         raise WeightsError(
-            f"The weights file {path} {state}. Expected 'imagenet', None, or the path of a "
-            ".weights.h5, .h5 or .keras file."
-        )
-    if path.suffix not in _SUFFIXES:
-        raise WeightsError(
-            f"{path} has the suffix {path.suffix!r}; weights are read from .weights.h5, .h5 "
-            "and .keras files."
+            f"{path} is damaged or is another file: {difference}. Delete it to download it "
+            "again, or pass weights=path to use a file of your own."
         )
     return path
 
 
-def assign_weights(layers: Sequence[Any], path: Path) -> None:
-    """Gives layers the weights of a file, all of them or none.
-
-    Args:
-        layers: Keras layers. Layers of the file that are not among them are ignored.
-        path: A file from `locate_weights`.
-
-    Raises:
-        WeightsError: If the file cannot be read, lacks a layer, or holds another shape.
-    """
-    found = read(path)
-    wanted = [layer for layer in layers if layer.weights]
-    if _md5(path) in {file.md5 for file in PINNED.values()}:
-        # The published files are stored in the order of Keras's own graph, and Keras
-        # itself loads them by position.
-        found = _by_position(found, wanted)
-    for layer in wanted:
-        _check_fits(layer, found, path)
-    for layer in wanted:
-        layer.set_weights(found[layer.name])
+def _read_keras(path: Path, release: PublishedFile | None) -> Weights:
+    file = read_keras(path)
+    arrays = file.arrays
+    if file.positional:
+        arrays = _by_position(arrays, release or published_as(path))
+    dtypes = {str(array.dtype) for found in arrays.values() for array in found}
+    network = identify(_shapes(arrays))
+    return _described(path, arrays, network, file.notes, tuple(sorted(dtypes)))
 
 
-def read(path: Path) -> Arrays:
-    """Reads the weights of every layer of a file.
+def _by_position(arrays: Arrays, release: PublishedFile | None) -> Arrays:
+    """Names the layers of published files, which Keras itself loads by position."""
+    if release is None or release.is_torch:
+        return arrays
+    names = [*layout(backbones_of(release)[0]), HEAD]
+    if len(names) - len(arrays) not in (0, 1):
+        return arrays
+    return dict(zip(names, arrays.values(), strict=False))
 
-    Args:
-        path: A `.weights.h5` or `.keras` file of Keras 3, or an `.h5` file of Keras 2.
 
-    Returns:
-        A dict from layer name to its arrays, in the order of the layer's weights.
-
-    Raises:
-        WeightsError: If the file is damaged or of another kind.
-    """
-    try:
-        if path.suffix == ".keras":
-            with zipfile.ZipFile(path) as archive:
-                stream = BytesIO(archive.read("model.weights.h5"))
-            with h5py.File(stream, "r") as file:
-                return _read_file(file)
-        with h5py.File(path, "r") as file:
-            return _read_file(file)
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+def _described(
+    path: Path,
+    arrays: Arrays,
+    network: Network | None,
+    notes: Mapping[str, Any],
+    dtypes: tuple[str, ...],
+) -> Weights:
+    names = notes.get("class_names")
+    preprocessing = notes.get("preprocessing")
+    if preprocessing not in (None, *PREPROCESSINGS):
         raise WeightsError(
-            f"{path} cannot be read as Keras weights: it is damaged, incomplete or of another "
-            f"kind ({error})."
-        ) from error
+            f"{path} says that its weights expect {preprocessing!r}; known are "
+            f"{', '.join(PREPROCESSINGS)}."
+        )
+    cast = [dtype for dtype in dtypes if dtype in ("float16", "bfloat16", "float64")]
+    if cast:
+        _LOG.info("%s holds %s, read as float32", path, listing(cast))
+    return Weights(
+        path,
+        {name: [_float32(array) for array in found] for name, found in arrays.items()},
+        preprocessing,
+        network.stem if network else notes.get("stem"),
+        tuple(map(str, names)) if isinstance(names, list) else None,
+        classes_of(_shapes(arrays)),
+        network.backbone if network else None,
+        dtypes,
+    )
 
 
-def _imagenet(file: PinnedFile) -> Path:
-    path = cache_folder() / file.name
-    if path.is_file():
-        found = _md5(path)
-        if found != file.md5:
-            raise WeightsError(
-                f"{path} is damaged or is another file: its MD5 is {found}, expected "
-                f"{file.md5}. Delete it to download it again, or pass weights=path to use a "
-                "file of your own."
+def _float32(array: Pixels) -> Pixels:
+    return array.astype("float32", copy=False) if array.dtype.kind == "f" else array
+
+
+def _shapes(arrays: Arrays) -> dict[str, Shapes]:
+    return {name: tuple(a.shape for a in found) for name, found in arrays.items()}
+
+
+def _fitted(found: Weights, backbone: str) -> Weights:
+    """Returns the weights as a backbone needs them; refuses those of another one."""
+    if backbone not in ARCHITECTURES or found.network == backbone:
+        return found
+    if found.network is None:
+        _check_own(found, backbone)
+        return found
+    row, own = ARCHITECTURES[backbone], ARCHITECTURES[found.network]
+    if (own.graph, row.graph) == ("v1.5", "v1") and own.depth == row.depth:
+        if found.is_torch and not row.bottleneck:
+            arrays = to_v1(found.arrays)
+            return replace(found, arrays=arrays, network=backbone)
+        why = "convolutions have no bias"
+        if row.bottleneck:
+            why = (
+                "stride is in the 3x3 convolutions: it would give other features there"
             )
-        return path
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        downloaded = keras.utils.get_file(
-            file.name,
-            file.url,
-            cache_dir=str(path.parent.parent),
-            cache_subdir=path.parent.name,
-            file_hash=file.md5,
-        )
-        return Path(downloaded)
-    except Exception as error:  # Keras raises a bare Exception when a download fails
         raise WeightsError(
-            "The ImageNet weights are not on this machine and could not be downloaded "
-            f"({error}). "
-            f"Get {file.url} (MD5 {file.md5}) elsewhere and put it into {path.parent}; or pass "
-            "weights='path/to/file.h5' for a file of your own, or weights=None to start from "
-            "random weights."
-        ) from error
-
-
-def _md5(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "md5").hexdigest()
-
-
-def _read_file(file: Any) -> Arrays:
-    root = file.get("model_weights", file)
-    if "layer_names" in root.attrs:
-        return _read_keras2(root)
-    arrays: Arrays = {}
-
-    def visit(path: str, group: Any) -> None:
-        name = group.attrs.get("name")
-        if path.split("/")[-1] == "vars" and name and not path.startswith("optimizer"):
-            keys = sorted(group, key=int)
-            if keys:
-                arrays[str(name)] = [_array(group, key) for key in keys]
-
-    file.visititems(visit)
-    if not arrays:
-        raise ValueError(
-            "no named layer is stored in it; Keras before 3.8 stored no names"
+            f"{found.source} does not fit {backbone}, but torchvision's graph, whose {why}. "
+            f"Pass backbone={found.network!r}."
         )
-    return arrays
+    raise WeightsError(
+        f"{found.source} holds a {own.title}, not a {row.title}. Pass "
+        f"backbone={found.network!r}, or a file made for {backbone}."
+    )
 
 
-def _read_keras2(root: Any) -> Arrays:
-    arrays: Arrays = {}
-    for name in (_text(raw) for raw in root.attrs["layer_names"]):
-        group = root[name]
-        stored = [_array(group, _text(raw)) for raw in group.attrs["weight_names"]]
-        if stored:
-            arrays[name] = stored
-    return arrays
+def _check_own(found: Weights, backbone: str) -> None:
+    # Layers that are missing, or misshapen, are for `assign_weights` to name.
+    extra = foreign(found.arrays, backbone)
+    if extra:
+        raise WeightsError(
+            f"{found.source} was made for another network: it has layers that {backbone} "
+            f"does not have, {listing(extra, 3)}."
+        )
 
 
-def _array(group: Any, key: str) -> Pixels:
-    """Reads one array, and nothing that lies outside the file."""
-    dataset = group[key]
-    foreign = isinstance(group.get(key, getlink=True), h5py.ExternalLink)
-    if foreign or dataset.external or dataset.is_virtual:
-        raise ValueError(f"{key} lies in another file")
-    if dataset.dtype.kind not in "fiu" or dataset.nbytes > _LARGEST:
-        raise ValueError(f"{key} is not an array of weights")
-    return np.asarray(dataset)
+def _without_head(found: Weights, *, include_top: bool) -> Weights:
+    if include_top or HEAD not in found.arrays:
+        return found
+    if found.classes is not None:
+        of = count_of(found.classes, "class", "classes")
+        _LOG.info("%s: its head of %s is left out", found.source, of)
+    arrays = {name: a for name, a in found.arrays.items() if name != HEAD}
+    return replace(found, arrays=arrays)
 
 
-def _text(raw: str | bytes) -> str:
-    return raw.decode() if isinstance(raw, bytes) else str(raw)
-
-
-def _by_position(found: Arrays, layers: Sequence[Any]) -> Arrays:
-    return {
-        layer.name: stored
-        for layer, stored in zip(layers, found.values(), strict=False)
-    }
-
-
-def _check_fits(layer: Any, found: Arrays, path: Path) -> None:
-    if layer.name not in found and layer.name == "predictions":
+def _check_fits(layer: Any, weights: Weights) -> None:
+    path, found = weights.source, weights.arrays
+    if layer.name not in found and layer.name == HEAD:
         raise WeightsError(
             f"{path} holds no classification head. imagenet_classifier needs a file with "
             "the 1000-class head; build_classifier takes this one."
@@ -260,7 +285,22 @@ def _check_fits(layer: Any, found: Arrays, path: Path) -> None:
     if expected != received:
         raise WeightsError(
             f"{path} does not fit at layer {layer.name!r}: expected shapes {expected}, "
-            f"received {received}. It was made for another network."
+            f"received {received}. {_reason(layer.name, weights, expected)}"
+        )
+    if any(array.dtype.kind != "f" for array in found[layer.name]):
+        kinds = listing(array.dtype for array in found[layer.name])
+        raise WeightsError(
+            f"{path} holds {kinds} at layer {layer.name!r}, expected floating-point numbers."
         )
     if not all(np.isfinite(array).all() for array in found[layer.name]):
         raise WeightsError(f"{path} holds NaN or infinity at layer {layer.name!r}.")
+
+
+def _reason(name: str, weights: Weights, expected: Sequence[tuple[int, ...]]) -> str:
+    classes = expected[-1][-1]
+    if name == HEAD and weights.classes not in (None, classes):
+        return (
+            f"Its head is for {weights.classes:,} classes, expected {classes:,}; "
+            "build_classifier takes the network without the head."
+        )
+    return "It was made for another network."

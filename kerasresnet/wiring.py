@@ -60,6 +60,13 @@ def is_plain(layer: Any, kernel: tuple[int, int] | None = None) -> bool:
     )
 
 
+def norm_behind(wiring: Wiring, convolution: Any) -> layers.BatchNormalization | None:
+    """Returns the batch norm that is all that reads a convolution, or None."""
+    readers = wiring.readers(convolution.output)
+    alone = len(readers) == 1 and isinstance(readers[0], layers.BatchNormalization)
+    return readers[0] if alone else None
+
+
 def feature_shape(model: keras.Model, stage: Stage, every: int) -> tuple[int, ...]:
     """Returns the shape of one image's features of a stage, each n-th row and column."""
     shape = list(stage_end(model, stage).output.shape[1:])

@@ -88,6 +88,7 @@ def test_the_numbers_are_those_that_evaluate_finds(sharp, coloured):
     assert f"temperature {found.temperature:.3f}, from 60 images" in str(found)
 
 
+@pytest.mark.core
 def test_a_calibrated_model_is_the_same_after_saving(sharp, coloured, tmp_path):
     model, data = sharp(), noisy(coloured)
     kr.calibrate(model, data)

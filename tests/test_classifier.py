@@ -57,6 +57,7 @@ def loaders():
     return [kr.load, keras.saving.load_model]
 
 
+@pytest.mark.core
 @pytest.mark.parametrize("load", loaders())
 def test_everything_comes_back_after_saving(small, flowers, tmp_path, load):
     model = small(class_names=flowers.class_names, hidden_units=(8,), dropout=0.1)
@@ -74,6 +75,7 @@ def test_everything_comes_back_after_saving(small, flowers, tmp_path, load):
         np.testing.assert_array_equal(old, new)
 
 
+@pytest.mark.core
 def test_training_goes_on_after_loading_as_if_nothing_happened(small, pixels, tmp_path):
     model = small()
     kr.fit(model, pixels, epochs=1)

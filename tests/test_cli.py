@@ -13,7 +13,18 @@ import numpy as np
 import pytest
 
 import kerasresnet as kr
-from kerasresnet import arguments, backbones, cli, demo, imagenet, jobs, runs, upkeep
+from kerasresnet import (
+    arguments,
+    backbones,
+    cli,
+    demo,
+    imagenet,
+    jobs,
+    runs,
+    startup,
+    train_arguments,
+    upkeep,
+)
 from kerasresnet.augmentation import PRESETS
 from kerasresnet.index import NAME
 from kerasresnet.notes import RunSettings, read_settings
@@ -380,7 +391,7 @@ def test_a_stopped_job_says_so(monkeypatch, capsys):
 
 
 def test_only_the_notes_of_the_start_are_kept_off_the_screen(capfd):
-    with cli._without_startup_notes():
+    with startup._without_notes():
         os.write(2, b"I0000 00:00:1 port.cc:153] oneDNN is on\nreal trouble\n")
     assert capfd.readouterr().err == "real trouble\n"
 
@@ -413,11 +424,11 @@ def test_numbers_out_of_range_are_wrong_usage(words, capsys):
 
 
 def test_the_stages_of_the_command_line_are_those_of_the_network():
-    assert kr.STAGES[:-1] == arguments._STAGES
+    assert kr.STAGES[:-1] == train_arguments._STAGES
 
 
 def test_the_presets_of_the_command_line_are_those_of_augmentation():
-    assert tuple(PRESETS) == arguments._PRESETS
+    assert tuple(PRESETS) == train_arguments._PRESETS
     parse = arguments.build_parser().parse_args
     assert parse(["train", "photos", "--augment"]).augmentation == "light"
     strong = parse(["train", "photos", "--augmentation", "strong"])
@@ -433,7 +444,7 @@ def test_defaults_that_the_help_tells_are_those_of_a_run(capsys):
         about = told[told.rindex(option) :].split(" --")[0]
         if field.default not in (None, ()):
             assert f"(default: {field.default:g}" in about if isinstance(field.default, float) else f"(default: {field.default}" in about  # fmt: skip
-    assert tuple(WARMUP) == arguments._SCHEDULES
+    assert tuple(WARMUP) == train_arguments._SCHEDULES
 
 
 def test_a_job_that_failed_leaves_no_empty_folder(flower_folder, tmp_path, monkeypatch):

@@ -7,22 +7,26 @@ import kerasresnet as kr
 
 @pytest.fixture(scope="module")
 def real():
-    """The real graph with random weights, and an input."""
+    """The real graph with random weights, an input, and what it makes of it."""
     model = kr.build_classifier(5, weights=None, input_shape=(64, 64, 3))
     rng = np.random.default_rng(0)
-    return model, rng.integers(0, 256, (2, 64, 64, 3)).astype("float32")
+    images = rng.integers(0, 256, (2, 64, 64, 3)).astype("float32")
+    return model, images, keras.ops.convert_to_numpy(model(images))
 
 
-@pytest.mark.parametrize("stage", kr.STAGES)
+@pytest.mark.parametrize(
+    "stage",
+    [*kr.STAGES[:-2], pytest.param(kr.STAGES[-2], marks=pytest.mark.core), "avg_pool"],
+)
 def test_tail_of_trunk_equals_the_model_at_every_stage(real, stage):
-    model, images = real
+    model, images, expected = real
     trunk, tail = kr.split_at(model, stage)
-    joined = tail.predict(trunk.predict(images))
-    np.testing.assert_array_equal(joined, model.predict(images))
+    found = keras.ops.convert_to_numpy(tail(trunk(images)))
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_both_halves_together_hold_every_variable_once(real):
-    model, _ = real
+    model, *_ = real
     trunk, tail = kr.split_at(model, "conv4")
     held = {id(v) for half in (trunk, tail) for v in half.variables}
     assert held == {id(v) for v in model.variables}

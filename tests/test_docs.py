@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 import kerasresnet as kr
-from kerasresnet import backbones, weights
+from kerasresnet import backbones, releases
 from kerasresnet.arguments import build_parser
 from kerasresnet.cifar import CLASS_NAMES
 
@@ -61,18 +61,23 @@ def _commands(text):
                     yield words[1:]
 
 
+def _take_small(monkeypatch):
+    """Puts the small stand-in, which has the same stages, in ResNet50's place."""
+    small = backbones.BACKBONES["small"]
+    monkeypatch.setitem(backbones.BACKBONES, "resnet50", small)
+
+
 def _choose_network(text, monkeypatch):
-    """Lets code that trains do so on the small stand-in, which has the same stages.
+    """Lets code that trains, predicts or loads do so on the small stand-in.
 
     To trace ResNet50 takes seconds for each `fit`; other code gets the real graph.
     """
     if re.search(
         r"\b(fit|fine_tune|probe|train|find_learning_rate|sweep_heads|cross_validate|learning_curve"
-        r"|label_issues|evaluate|calibrate)\(",
+        r"|label_issues|evaluate|calibrate|predict|load)\(",
         text,
     ):
-        small = backbones.BACKBONES["small"]
-        monkeypatch.setitem(backbones.BACKBONES, "resnet50", small)
+        _take_small(monkeypatch)
 
 
 def _write_keras2(path, layers):
@@ -97,11 +102,11 @@ def _fill_cache(folder, monkeypatch):
     network = kr.imagenet_classifier(weights=None)
     layers = [layer for layer in network.layers if layer.weights]
     for key, some in ((True, layers), (False, layers[:-1])):
-        file = weights.PINNED["resnet50", key]
+        file = releases.PINNED["resnet50", key]
         path = folder / "models" / file.name
         _write_keras2(path, some)
         md5 = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
-        monkeypatch.setitem(weights.PINNED, ("resnet50", key), replace(file, md5=md5))
+        monkeypatch.setitem(releases.PINNED, ("resnet50", key), replace(file, md5=md5))
 
 
 @pytest.fixture
@@ -148,7 +153,7 @@ def cifar10(photo_folder, monkeypatch):
 @pytest.mark.parametrize("page", [p for p in PAGES if _blocks(PAGES[p], "python")])
 @pytest.mark.usefixtures("cifar10")
 def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch):
-    _choose_network(PAGES[page], monkeypatch)
+    _take_small(monkeypatch)
     _fill_cache(tmp_path / "keras_home", monkeypatch)
     namespace = {"__name__": "__main__"}
     for line, code in _blocks(PAGES[page], "python"):

@@ -1,10 +1,11 @@
+import hashlib
 import os
 
 import pytest
 import tensorflow as tf
 
 from kerasresnet import doctor
-from kerasresnet.weights import PINNED, cache_folder
+from kerasresnet.releases import PINNED, PublishedFile, cache_folder
 
 
 @pytest.fixture
@@ -29,14 +30,23 @@ def test_the_findings_cover_versions_devices_and_weights(monkeypatch, tmp_path):
     assert "tensorflow" in found["backend"]
     assert "cores" in found["cpu"]
     assert found["weights cache"] == str(tmp_path / "models")
-    assert found["resnet50"] == f"{PINNED['resnet50', False].name} is not cached"
+    assert found["weights cached"] == "none of the published files"
 
 
 def test_damaged_weights_in_the_cache_are_found(monkeypatch, tmp_path):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     cache_folder().mkdir()
     (cache_folder() / PINNED["resnet50", True].name).write_bytes(b"half")
-    assert "is damaged" in doctor.examine()["resnet50 with head"]
+    assert "is damaged: its MD5 is" in doctor.examine()["weights cached"]
+
+
+def test_whole_weights_in_the_cache_are_named(monkeypatch, tmp_path):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    cache_folder().mkdir()
+    (cache_folder() / "tiny.h5").write_bytes(b"weights")
+    md5 = hashlib.md5(b"weights").hexdigest()
+    monkeypatch.setitem(PINNED, ("tiny", False), PublishedFile("tiny.h5", md5))
+    assert doctor.examine()["weights cached"] == "tiny.h5, complete"
 
 
 def test_a_seen_gpu_is_named(machine, monkeypatch):

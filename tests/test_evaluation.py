@@ -225,6 +225,7 @@ def test_html_escapes_names_and_balances_its_tags():
     assert "color" not in html
 
 
+@pytest.mark.core
 def test_folder_arrays_and_dataset_are_scored_alike(small, flowers):
     from kerasresnet.decoding import read_image
 

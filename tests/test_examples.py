@@ -12,10 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import kerasresnet as kr
 from kerasresnet import backbones, weights
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-SCRIPTS = sorted(path.name for path in EXAMPLES.glob("*.py"))
+# Each stands for a tutorial, but for the one that makes weights.
+SCRIPTS = sorted(
+    path.name for path in EXAMPLES.glob("*.py") if path.name != "pretrain.py"
+)
 PNG = b"\x89PNG"
 
 
@@ -44,8 +48,7 @@ def upsampled(data, out):
 def small_network(monkeypatch):
     """Puts the stand-in in ResNet50's place: the scripts are tested, not the network.
 
-    The script that classifies and the notebook, which run in processes of their own,
-    have the real one.
+    The script that classifies, which runs in a process of its own, has the real one.
     """
     small = backbones.BACKBONES["small"]
     monkeypatch.setitem(backbones.BACKBONES, "resnet50", small)
@@ -184,6 +187,54 @@ def test_classify_imagenet_runs_as_a_script(flower_folder, tmp_path):
     assert (tmp_path / "predictions.png").read_bytes().startswith(PNG)
 
 
+@pytest.mark.usefixtures("small_network")
+def test_pretrain_makes_weights_that_another_size_takes(flower_folder, tmp_path):
+    settings = ["--data", flower_folder, "--backbone", "resnet50", "--out", tmp_path]
+    run_example("pretrain.py", *settings, "--sizes", 32, 48, "--epochs", 1)
+    assert (tmp_path / "history_48px.png").read_bytes().startswith(PNG)
+    trained = kr.load(tmp_path / "model.keras")
+    assert trained.image_size == (48, 48)
+    file = tmp_path / "backbone.weights.h5"
+    model = kr.build_classifier(2, weights=file, input_shape=(48, 48, 3))
+    photos = kr.ImageData.from_folder(flower_folder).take(10)
+    features = [
+        kr.extract_features(each, photos, precision="float32")
+        for each in (trained, model)
+    ]
+    np.testing.assert_allclose(*features, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.core
+def test_the_twin_on_torch_trains_by_a_loop_and_by_fit(cifar10, tmp_path):
+    pytest.importorskip("torch", reason="its loop is PyTorch's")
+    pytest.importorskip("tqdm")
+    for how in ("loop", "fit"):
+        settings = upsampled(cifar10, tmp_path / how)
+        script = [EXAMPLES / "cifar10_torch.py", "--how", how, *settings]
+        command = [sys.executable, *map(str, script), "--backbone", "resnet18"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert result_lines(done.stdout)
+        assert (tmp_path / how / "model.keras").exists()
+
+
+AT_START = """
+import sys
+sys.path.insert(0, {tests!r})
+import conftest
+conftest.backbones.BACKBONES["resnet50"] = conftest.backbones.BACKBONES["small"]
+del sys, conftest
+"""
+
+
+def put_small_network_into_notebooks(ipython):
+    """Lets every process of IPython begin with the stand-in in ResNet50's place."""
+    startup = ipython / "profile_default" / "startup"
+    startup.mkdir(parents=True)
+    code = AT_START.format(tests=str(Path(__file__).parent))
+    (startup / "small.py").write_text(code, "utf-8")
+
+
 # nbclient starts a process and sockets of its own, whose libraries warn as they like.
 @pytest.mark.filterwarnings("ignore")
 def test_the_notebook_runs_and_stores_no_output(tmp_path, monkeypatch):
@@ -196,6 +247,7 @@ def test_the_notebook_runs_and_stores_no_output(tmp_path, monkeypatch):
     assert not any(cell.outputs or cell.execution_count for cell in cells)
     for name in ("IPYTHONDIR", "JUPYTER_RUNTIME_DIR"):
         monkeypatch.setenv(name, str(tmp_path / name))
+    put_small_network_into_notebooks(tmp_path / "IPYTHONDIR")
     where = {"metadata": {"path": str(tmp_path)}}
     client = nbclient.NotebookClient(notebook, timeout=120, resources=where)
     client.execute(env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"})

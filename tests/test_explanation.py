@@ -20,7 +20,8 @@ def features_and_logits(model, images, stage):
     head = model.get_layer("predictions")
     read = keras.Model(trunk.output, head.input)
     kernel, bias = (np.asarray(values) for values in (head.kernel, head.bias))
-    return trunk(images).numpy(), lambda x: read(x).numpy() @ kernel + bias
+    as_array = keras.ops.convert_to_numpy
+    return as_array(trunk(images)), lambda x: as_array(read(x)) @ kernel + bias
 
 
 @pytest.fixture
@@ -43,6 +44,7 @@ def test_at_the_last_stage_of_a_linear_head_it_is_a_class_activation_map(model, 
         np.testing.assert_allclose(heat_map.values, enlarged(cam, (64, 64)), atol=1e-5)
 
 
+@pytest.mark.core
 @pytest.mark.parametrize(
     ("stage", "settings"),
     [
@@ -63,6 +65,7 @@ def test_channels_are_weighted_by_how_much_they_raise_the_logit(
     np.testing.assert_allclose(found.values, enlarged(expected, (64, 64)), atol=0.02)
 
 
+@pytest.mark.core
 def test_a_batch_gives_what_one_image_after_the_other_gives(model, photos):
     together = kr.grad_cam(model, photos, batch_size=2)
     alone = [kr.grad_cam(model, photo) for photo in photos]

@@ -30,7 +30,8 @@ def features(model, data, **settings):
 
 def own(model, images, stage="avg_pool"):
     """What the model's own layers compute."""
-    return kr.split_at(model, stage)[0](images.astype("float32")).numpy()
+    trunk, _ = kr.split_at(model, stage)
+    return keras.ops.convert_to_numpy(trunk(images.astype("float32")))
 
 
 def assert_near(found, expected):
@@ -39,12 +40,14 @@ def assert_near(found, expected):
     assert np.linalg.norm(found - expected) <= 1e-5 * np.linalg.norm(expected)
 
 
+@pytest.mark.core
 @pytest.mark.parametrize("stage", kr.STAGES)
 def test_features_are_those_of_the_models_own_layers(model, pixels, stage):
     found = features(model, pixels[0], stage=stage, batch_size=4)
     assert_near(found, own(model, pixels[0], stage))
 
 
+@pytest.mark.core
 def test_photos_are_read_as_everywhere_else(model, flowers):
     images = np.stack([read_image(path, (32, 32)) for path in flowers.paths])
     assert_near(features(model, flowers, batch_size=7), own(model, images))

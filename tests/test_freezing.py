@@ -38,6 +38,7 @@ def test_the_plan_does_not_depend_on_what_was_trainable_before(small):
     assert plan(model) == plan(once)
 
 
+@pytest.mark.core
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
 @pytest.mark.parametrize("reloaded", [False, True])
 def test_batch_norm_is_bit_equal_after_fit_and_fine_tune(
@@ -91,6 +92,7 @@ def test_plain_fit_refuses_flags_that_keras_would_ignore(small, pixels):
         model.fit(*pixels)
 
 
+@pytest.mark.core
 def test_our_fit_compiles_again_when_flags_were_changed_by_hand(small, pixels):
     model = small()
     kr.fit(model, pixels, epochs=1)

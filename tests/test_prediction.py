@@ -54,6 +54,7 @@ def test_a_folder_is_read_to_the_bottom_in_order(model, flower_folder, flowers):
     assert [p.source for p in predictions] == [str(path) for path in flowers.paths]
 
 
+@pytest.mark.core
 @pytest.mark.parametrize("batch_size", [1, 7, 32])
 def test_there_is_one_answer_for_each_image_in_order(model, pixels, batch_size):
     images, _ = pixels

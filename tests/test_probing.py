@@ -22,6 +22,7 @@ def parts(coloured):
     return (images[:40], labels[:40]), (images[40:], labels[40:])
 
 
+@pytest.mark.core
 def test_the_model_gives_the_probabilities_of_the_solution(small, parts):
     model = small(3)
     train, held_out = parts

@@ -112,6 +112,7 @@ def test_a_model_that_gives_no_number_is_no_fault_of_the_rate(small, coloured):
     assert state(model) == before
 
 
+@pytest.mark.core
 def test_training_afterwards_is_as_without_the_search_and_finds_its_features(
     small, coloured, tmp_path, caplog
 ):
@@ -130,6 +131,7 @@ def test_training_afterwards_is_as_without_the_search_and_finds_its_features(
     assert weights[0] == weights[1]
 
 
+@pytest.mark.core
 def test_the_losses_are_those_of_fit_at_the_same_rates(small, coloured):
     settings = {**QUIET, "batch_size": 60, "class_weight": {"0": 3.0}}
     settings |= {"precision": "float32"}

@@ -18,7 +18,10 @@ LOADS = (
 def saved(tmp_path_factory):
     # The stand-in backbone is unknown to another process, so a real one is saved.
     model = kr.build_classifier(
-        class_names=["cat", "dog"], weights=None, input_shape=(32, 32, 3)
+        class_names=["cat", "dog"],
+        weights=None,
+        input_shape=(32, 32, 3),
+        backbone="resnet18",
     )
     kr.compile_classifier(model)
     path = tmp_path_factory.mktemp("saved") / "pets.keras"

@@ -53,6 +53,7 @@ def fine_tuned(model, data, validation=None, **settings):
 # Stages --------------------------------------------------------------------------------
 
 
+@pytest.mark.core
 def test_stages_are_unfrozen_one_after_another_with_one_history(ready, coloured):
     model, alone = ready(), ready()
     before = {layer.name: layer.get_weights() for layer in model.layers}
@@ -107,6 +108,7 @@ def test_rounds_that_do_not_fit_together_are_refused(small, coloured, wrong):
 # Rates ---------------------------------------------------------------------------------
 
 
+@pytest.mark.core
 def test_layer_decay_slows_each_stage_by_its_factor(small, coloured):
     names = ("predictions", "conv5_block1_1_conv", "conv4_block1_1_conv")
     found = {}
@@ -139,6 +141,7 @@ def test_a_model_with_a_rate_for_each_stage_is_saved_and_trained_again(
     assert float(loaded.optimizer.learning_rate) == pytest.approx(1e-4)
 
 
+@pytest.mark.core
 @pytest.mark.parametrize("schedule", ["cosine", "one_cycle"])
 def test_a_schedule_runs_through_and_leaves_the_rate_as_it_was(
     ready, coloured, schedule
@@ -178,6 +181,7 @@ def test_a_schedule_needs_to_know_the_number_of_batches(small, coloured):
     assert history.history["learning_rate"][0] < 1e-4
 
 
+@pytest.mark.core
 def test_averaged_weights_are_validated_and_kept(small, coloured):
     model = small(3)
     kr.compile_classifier(model, learning_rate=0.05, ema_momentum=0.9)
@@ -263,6 +267,7 @@ def test_a_stage_that_does_harm_is_undone_and_tried_at_half_the_rate(
     assert_equal(weights_of(model), before)
 
 
+@pytest.mark.core
 def test_training_that_diverges_ends_with_the_last_good_weights(ready, coloured):
     model = ready()
     before = weights_of(model)

@@ -200,6 +200,7 @@ def test_a_dataset_is_refused_with_the_way_on(small, parts):
 # Runs ----------------------------------------------------------------------------------
 
 
+@pytest.mark.core
 def test_a_run_leaves_its_model_and_its_record(small, parts, tmp_path):
     model = small(3)
     outcome = kr.train(model, *parts, run_dir=tmp_path / "run", **SHORT)
@@ -233,6 +234,13 @@ def test_a_run_goes_on_only_as_what_it_was(small, parts, tmp_path):
     images, labels = parts[0]
     with pytest.raises(kr.ArtifactError, match="begun with: train"):
         kr.train(small(3), (images[1:], labels[1:]), parts[1], run_dir=folder, resume=True)  # fmt: skip
+    for other, said in (
+        ({"epochs": 7}, "epochs"),
+        ({"schedule": "constant"}, "schedule"),
+        ({"time_budget": "1h"}, "time_budget"),
+    ):
+        with pytest.raises(kr.ArtifactError, match=f"begun with: {said}"):
+            kr.train(small(3), *parts, run_dir=folder, resume=True, **{**SHORT, **other})  # fmt: skip
     kr.train(small(3), *parts, run_dir=folder, resume=True, verbose=0)
     with pytest.raises(kr.ArtifactError, match="is finished"):
         kr.train(small(3), *parts, run_dir=folder, resume=True)
@@ -254,10 +262,6 @@ KILLED = """
     from kerasresnet import checkpoints, extraction, jobs, recording, rounds
     from test_trainer import SHORT, facts_of
 
-    run, point, resume = sys.argv[1], sys.argv[2], sys.argv[3] == "resume"
-    jobs.measure = facts_of
-    recording._SECONDS = 0.0
-
     def die_in(module, name, call, before=True):
         original, calls = getattr(module, name), [0]
         def replaced(*args, **kwargs):
@@ -270,23 +274,35 @@ KILLED = """
             return found
         setattr(module, name, replaced)
 
-    if point == "caching":
-        die_in(extraction.Extraction, "_compute", 2)
-    elif point == "epoch":
-        die_in(checkpoints.Checkpoints, "write", 3, before=False)
-    elif point == "writing":
-        die_in(checkpoints.np, "savez", 2, before=False)
-    elif point == "stages":
-        die_in(rounds, "set_trainable", 2)
-    keras.utils.set_random_seed(0)
-    images, labels = np.load({data!r})["images"], np.load({data!r})["labels"]
-    model = kr.build_classifier(
-        3, backbone="small", input_shape=(32, 32, 3), weights=None, dropout=0.5
-    )
-    outcome = kr.train(
-        model, (images[:40], labels[:40]), (images[40:], labels[40:]), run_dir=run,
-        resume=resume, batch_size=16, **SHORT,
-    )
+    def train(point, resume):
+        jobs.measure = facts_of
+        recording._SECONDS = 0.0
+        if point == "caching":
+            die_in(extraction.Extraction, "_compute", 2)
+        elif point == "epoch":
+            die_in(checkpoints.Checkpoints, "write", 3, before=False)
+        elif point == "writing":
+            die_in(checkpoints.np, "savez", 2, before=False)
+        elif point == "stages":
+            die_in(rounds, "set_trainable", 2)
+        keras.utils.set_random_seed(0)
+        images, labels = np.load({data!r})["images"], np.load({data!r})["labels"]
+        model = kr.build_classifier(
+            3, backbone="small", input_shape=(32, 32, 3), weights=None, dropout=0.5
+        )
+        kr.train(
+            model, (images[:40], labels[:40]), (images[40:], labels[40:]),
+            run_dir={run!r}, resume=resume, batch_size=16, **SHORT,
+        )
+
+    # Each in a process of its own; that all begin after the imports saves half a minute.
+    for number, point in enumerate(sys.argv[1:]):
+        process = os.fork()
+        if not process:
+            train(point, number > 0)
+            os._exit(0)
+        _, status = os.waitpid(process, 0)
+        print(point, os.waitstatus_to_exitcode(status), flush=True)
 """
 
 
@@ -294,19 +310,19 @@ def test_a_run_that_is_killed_again_and_again_ends_as_one_that_was_not(
     small, coloured, tmp_path
 ):
     images, labels = coloured
-    data = str(tmp_path / "data.npz")
+    data, cut = str(tmp_path / "data.npz"), str(tmp_path / "cut")
     np.savez(data, images=images, labels=labels)
-    script = tmp_path / "run.py"
     tests = str(Path(__file__).parent)
-    script.write_text(textwrap.dedent(KILLED.format(tests=tests, data=data)))
-
-    def run(folder, point="", *, resume):
-        told = [sys.executable, str(script), str(tmp_path / folder), point, "resume" if resume else ""]  # fmt: skip
-        environment = {**os.environ, "KERASRESNET_CACHE": str(tmp_path / f"{folder}-cache")}  # fmt: skip
-        ended = subprocess.run(
-            told, env=environment, capture_output=True, text=True, check=False
-        )
-        return ended.returncode, ended.stderr[-2000:]
+    script = textwrap.dedent(KILLED.format(tests=tests, data=data, run=cut))
+    environment = {**os.environ, "KERASRESNET_CACHE": str(tmp_path / "cut-cache")}
+    points = ("caching", "epoch", "writing", "stages", "never")
+    ended = subprocess.run(
+        [sys.executable, "-c", script, *points],
+        env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    codes = [*dict.fromkeys(points[:-1], -signal.SIGKILL).items(), ("never", 0)]
+    lines = "".join(f"{point} {code}\n" for point, code in codes)
+    assert ended.stdout == lines, ended.stderr[-2000:]
 
     keras.utils.set_random_seed(0)
     train, held_out = (images[:40], labels[:40]), (images[40:], labels[40:])
@@ -318,12 +334,6 @@ def test_a_run_that_is_killed_again_and_again_ends_as_one_that_was_not(
         batch_size=16,
         **SHORT,
     )
-    killed = -signal.SIGKILL
-    assert run("cut", "caching", resume=False)[0] == killed
-    for point in ("epoch", "writing", "stages"):
-        code, said = run("cut", point, resume=True)
-        assert code == killed, (point, said)
-    assert run("cut", resume=True)[0] == 0
     whole, cut = (read_manifest(tmp_path / name) for name in ("whole", "cut"))
     assert json.dumps(cut["result"]["history"]) == json.dumps(whole["result"]["history"])  # fmt: skip
     models = [kr.load(tmp_path / name / "model.keras") for name in ("whole", "cut")]
@@ -335,28 +345,6 @@ def test_nothing_is_printed_if_that_is_not_wanted(small, parts, capsys, caplog):
     caplog.set_level(logging.WARNING, "kerasresnet")
     kr.train(small(3), *parts, verbose=0)
     assert capsys.readouterr().out == ""
-
-
-def test_a_run_goes_on_with_the_same_choices_only(small, parts, tmp_path, monkeypatch):
-    given = {"run_dir": tmp_path / "run", **SHORT}
-
-    class StoppedError(Exception):
-        pass
-
-    class Stop(keras.callbacks.Callback):
-        def on_epoch_end(self, epoch, logs=None):
-            raise StoppedError
-
-    with pytest.raises(StoppedError):
-        kr.train(small(3), *parts, callbacks=[Stop()], **given)
-    for other, said in (
-        ({"epochs": 7}, "epochs"),
-        ({"schedule": "constant"}, "schedule"),
-        ({"time_budget": "1h"}, "time_budget"),
-    ):
-        with pytest.raises(kr.ArtifactError, match=f"begun with: {said}"):
-            kr.train(small(3), *parts, resume=True, **{**given, **other})
-    kr.train(small(3), *parts, run_dir=given["run_dir"], resume=True, verbose=0)
 
 
 def test_a_compiled_model_keeps_its_loss_and_the_recipe_says_so(small, parts):

@@ -13,6 +13,7 @@ def as_arrays(data, size=(32, 32)):
     return images, np.asarray(data.labels)
 
 
+@pytest.mark.core
 @pytest.mark.parametrize("batch_size", [8, 30])
 def test_folder_arrays_and_dataset_train_to_the_same_weights(
     small, flowers, batch_size
@@ -158,6 +159,7 @@ def test_an_optimizer_object_and_own_metrics_are_taken_as_they_are(small, pixels
     assert "top_2" in kr.fit(model, pixels, epochs=1).history
 
 
+@pytest.mark.core
 def test_callbacks_and_validation_work_as_in_keras(small, flowers):
     train, held_out = flowers.split(0.4)
     stop = keras.callbacks.EarlyStopping("val_loss", mode="min", patience=0)
@@ -168,6 +170,7 @@ def test_callbacks_and_validation_work_as_in_keras(small, flowers):
     assert len(history.history["val_loss"]) < 50
 
 
+@pytest.mark.core
 @pytest.mark.parametrize("cache", ["auto", "memory", False])
 def test_the_cache_changes_nothing_but_the_time(small, flowers, cache):
     oracle = kr.fit(small(), flowers, epochs=2, batch_size=8)

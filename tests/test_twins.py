@@ -283,9 +283,8 @@ EXTRAS = {
     "dilated": lambda: layers.Conv2D(8, 3, dilation_rate=2, padding="same", **NAME),
     "activated": lambda: layers.Conv2D(8, 3, activation="relu", padding="same", **NAME),
     "depthwise": lambda: layers.DepthwiseConv2D(3, padding="same", **NAME),
-    "norm": lambda: layers.BatchNormalization(name="conv3_block1_0_bn"),
 }
-REASONS = {"norm": "follows no convolution", "depthwise": "is a DepthwiseConv2D with"}
+REASONS = {"depthwise": "is a DepthwiseConv2D with"}
 
 
 @pytest.mark.parametrize("kind", EXTRAS)
@@ -303,6 +302,23 @@ def test_a_network_that_cannot_be_folded_is_trained_by_its_own_layers(
     )
     assert "computed by its own layers, which is slower" in caplog.text
     gradient = gradients(twin_from(model, "conv4"), model, {"images": pixels[0]})[1]
+    oracle = gradients(model, model, pixels[0].astype("float32"))[1]
+    for one, other in zip(gradient, oracle, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
+
+
+def test_a_batch_norm_without_a_convolution_is_a_scale_and_a_shift(pixels, monkeypatch):
+    norm = odd_graph(lambda: layers.BatchNormalization(name="conv3_block1_0_bn"))
+    monkeypatch.setitem(backbones.BACKBONES, "odd", norm)
+    size = {"input_shape": (32, 32, 3), "weights": None}
+    model = unsettled(kr.build_classifier(5, backbone="odd", **size))
+    assert hindrance(model) is None
+    expected = kr.split_at(model, "conv4")[0](pixels[0].astype("float32"))
+    trunk = Trunk(model, "conv4", "float32")
+    np.testing.assert_allclose(
+        trunk.features(pixels[0]), expected, rtol=1e-5, atol=1e-5
+    )
+    gradient = gradients(twin_from(model, "conv2"), model, {"images": pixels[0]})[1]
     oracle = gradients(model, model, pixels[0].astype("float32"))[1]
     for one, other in zip(gradient, oracle, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)

@@ -79,6 +79,7 @@ def test_a_class_of_weight_0_leaves_the_choice_to_the_others():
     assert chosen == chosen_by_others
 
 
+@pytest.mark.core
 def test_every_image_is_held_out_once_and_scored_by_a_report(small, coloured):
     model = small(3)
     before = [np.array(weight) for weight in model.get_weights()]

@@ -1,15 +1,18 @@
 import hashlib
 import urllib.error
-from pathlib import Path
+import urllib.request
 
 import h5py
 import keras
 import numpy as np
 import pytest
+from torch_files import empty_state_dict, state_dict, write_safetensors
 
 import kerasresnet as kr
-from kerasresnet import weights
-from kerasresnet.weights import PINNED, PinnedFile, cache_folder, locate_weights, read
+from kerasresnet.downloads import MIRROR
+from kerasresnet.layouts import layout
+from kerasresnet.releases import PINNED, PublishedFile, torch_folder
+from kerasresnet.weights import assign_weights, open_weights, read_weights
 
 SHAPE = (32, 32, 3)
 
@@ -28,13 +31,15 @@ def trained():
 
 @pytest.fixture
 def cache(monkeypatch, tmp_path):
-    """An empty Keras cache on a machine without network."""
+    """An empty cache on a machine without network."""
 
     def no_network(*_, **__):
         raise urllib.error.URLError("Name or service not known")
 
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
-    monkeypatch.setattr("keras.src.utils.file_utils.urlretrieve", no_network)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.delenv(MIRROR, raising=False)
+    monkeypatch.setattr(urllib.request, "urlopen", no_network)
     return tmp_path / "keras" / "models"
 
 
@@ -104,7 +109,7 @@ def test_the_published_file_is_read_by_position_from_the_cache(
             file.move(name, f"{name}_old")
         file.attrs["layer_names"] = renamed
     md5 = hashlib.md5(path.read_bytes()).hexdigest()
-    monkeypatch.setitem(PINNED, ("resnet50", False), PinnedFile(path.name, md5))
+    monkeypatch.setitem(PINNED, ("resnet50", False), PublishedFile(path.name, md5))
     model = kr.build_classifier(3, input_shape=SHAPE)
     assert_same_weights(model, trained)
 
@@ -114,8 +119,9 @@ def test_without_network_one_error_names_file_hash_folder_and_ways_on(cache):
         kr.build_classifier(5)
     message = str(caught.value)
     file = PINNED["resnet50", False]
-    for part in (file.url, file.md5, str(cache), "weights=None", "weights='path"):
+    for part in (file.url, file.md5, "weights import", "weights=None", "weights='path"):
         assert part in message
+    assert not list(cache.glob("*.h5"))
 
 
 def test_a_wrong_file_in_the_cache_is_kept_and_named(cache):
@@ -127,18 +133,146 @@ def test_a_wrong_file_in_the_cache_is_kept_and_named(cache):
     assert path.read_bytes() == b"half a download"
 
 
-def test_a_download_lands_in_the_cache_of_keras(cache, monkeypatch):
-    file = PinnedFile("tiny.h5", hashlib.md5(b"weights").hexdigest())
+@pytest.fixture
+def tiny_release(cache, monkeypatch):
+    """A checkpoint of ResNet18 as if it were the published one."""
+    path = write_safetensors(cache.parent.parent / "a.safetensors", state_dict(18, 10))
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
+    base = PINNED["resnet18", False].base
+    file = PublishedFile("tiny.safetensors", sha256=digest, base=base)
+    for top in (True, False):
+        monkeypatch.setitem(PINNED, ("resnet18", top), file)
+    return path.rename(path.with_name(file.name))
 
-    def download(_url, target, _progress):
-        Path(target).write_bytes(b"weights")
 
-    monkeypatch.setitem(PINNED, ("resnet50", False), file)
-    monkeypatch.setattr("keras.src.utils.file_utils.urlretrieve", download)
-    assert not weights.is_cached("resnet50")
-    found = locate_weights("imagenet", backbone="resnet50")
-    assert found == cache_folder() / "tiny.h5"
-    assert weights.is_cached("resnet50")
+def test_what_torch_has_downloaded_is_used(cache, tiny_release):
+    torch_folder().mkdir(parents=True)
+    tiny_release.rename(torch_folder() / tiny_release.name)
+    found = open_weights("imagenet", backbone="resnet18", include_top=True)
+    assert found.source.parent == torch_folder()
+    assert (found.classes, found.preprocessing) == (10, "torch")
+
+
+def test_a_damaged_file_of_torch_is_passed_over(
+    cache, tiny_release, monkeypatch, caplog
+):
+    torch_folder().mkdir(parents=True)
+    (torch_folder() / tiny_release.name).write_bytes(b"half")
+    monkeypatch.undo()
+    monkeypatch.setenv("KERAS_HOME", str(cache.parent))
+    monkeypatch.setenv("TORCH_HOME", str(cache.parent.parent / "torch"))
+    monkeypatch.setenv(MIRROR, str(tiny_release.parent))
+    file = PublishedFile(
+        tiny_release.name,
+        sha256=hashlib.sha256(tiny_release.read_bytes()).hexdigest(),
+        base=PINNED["resnet18", False].base,
+    )
+    monkeypatch.setitem(PINNED, ("resnet18", False), file)
+    assert open_weights("imagenet", backbone="resnet18").source.parent == cache
+    assert "is not used: its SHA-256 is" in caplog.text
+
+
+def test_a_checkpoint_of_torch_starts_either_graph_of_resnet18(tmp_path, caplog):
+    caplog.set_level("INFO", "kerasresnet.weights")
+    tensors = state_dict(18, classes=7)
+    path = write_safetensors(tmp_path / "a.safetensors", tensors)
+    theirs = open_weights(path, backbone="resnet18v1.5", include_top=True)
+    ours = open_weights(path, backbone="resnet18")
+    assert (theirs.classes, theirs.stem, theirs.preprocessing) == (
+        7,
+        "imagenet",
+        "torch",
+    )
+    assert {n: tuple(a.shape for a in f) for n, f in ours.arrays.items()} == layout(
+        "resnet18"
+    )
+    assert "its head of 7 classes is left out" in caplog.text
+
+
+def test_half_precision_is_said_once(tmp_path, caplog):
+    caplog.set_level("INFO", "kerasresnet.weights")
+    half = {name: array.astype("float16") for name, array in state_dict(18).items()}
+    path = write_safetensors(tmp_path / "a.safetensors", half)
+    found = open_weights(path, backbone="resnet18v1.5")
+    assert caplog.text.count("holds float16, read as float32") == 1
+    kernel = half["conv1.weight"].astype("float32").transpose(2, 3, 1, 0)
+    np.testing.assert_array_equal(found.arrays["conv1_conv"][0], kernel)
+
+
+def keras_file(path, backbone, classes=None):
+    """A file of the layers of a backbone, all zeros."""
+    layers = dict(layout(backbone))
+    if classes:
+        layers["predictions"] = (
+            (layers["conv5_block1_2_bn"][0][0], classes),
+            (classes,),
+        )
+    with h5py.File(path, "w") as file:
+        file.attrs["layer_names"] = list(layers)
+        for name, shapes in layers.items():
+            group = file.create_group(name)
+            group.attrs["weight_names"] = [str(i) for i in range(len(shapes))]
+            for i, shape in enumerate(shapes):
+                group.create_dataset(str(i), data=np.zeros(shape, "float16"))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("made_for", "asked_for", "message"),
+    [
+        ("resnet50v1.5", "resnet50", "stride is in the 3x3.*backbone='resnet50v1.5'"),
+        ("resnet50", "resnet50v1.5", "a ResNet50, not a ResNet50 v1.5.*'resnet50'"),
+        ("resnet34", "resnet18", "a ResNet34, not a ResNet18.*backbone='resnet34'"),
+        ("resnet50", "resnet50v2", "a ResNet50, not a ResNet50 V2"),
+        ("resnet18v1.5", "resnet18", "have no bias. Pass backbone='resnet18v1.5'"),
+    ],
+)
+def test_weights_of_another_backbone_name_the_right_one(
+    tmp_path, made_for, asked_for, message
+):
+    path = keras_file(tmp_path / "a.h5", made_for)
+    assert read_weights(path).network == made_for
+    with pytest.raises(kr.WeightsError, match=message):
+        open_weights(path, backbone=asked_for)
+
+
+def test_a_checkpoint_of_torch_is_never_loaded_on_the_graph_of_keras(tmp_path):
+    tensors = {n: a.astype("float16") for n, a in empty_state_dict(50).items()}
+    path = write_safetensors(tmp_path / "a.safetensors", tensors)
+    with pytest.raises(kr.WeightsError, match=r"Pass backbone='resnet50v1\.5'"):
+        kr.build_classifier(3, weights=path)
+    with pytest.raises(kr.WeightsError, match=r"holds a ResNet50 v1\.5, not"):
+        open_weights(path, backbone="resnet101v1.5")
+
+
+def test_a_checkpoint_with_a_tensor_missing_is_refused(tmp_path):
+    tensors = empty_state_dict(18)
+    del tensors["layer3.1.conv2.weight"]
+    path = write_safetensors(tmp_path / "a.safetensors", tensors)
+    with pytest.raises(kr.WeightsError, match="1 layer missing: conv4_block2_2_conv"):
+        open_weights(path, backbone="resnet18v1.5")
+
+
+def test_a_head_of_other_classes_matters_only_where_it_is_wanted(tmp_path):
+    path = keras_file(tmp_path / "a.h5", "resnet50", classes=5)
+    assert open_weights(path, backbone="resnet50").classes == 5
+    found = open_weights(path, backbone="resnet50", include_top=True)
+    assert found.arrays["predictions"][1].shape == (5,)
+    dense = keras.layers.Dense(1000, name="predictions")
+    dense.build((None, 512))
+    with pytest.raises(
+        kr.WeightsError, match="is for 5 classes, expected 1,000; build_"
+    ):
+        assign_weights([dense], found)
+
+
+def test_a_file_with_more_layers_than_the_backbone_is_refused(tmp_path):
+    path = keras_file(tmp_path / "a.h5", "resnet50")
+    with h5py.File(path, "a") as file:
+        file.copy("conv5_block3_3_bn", "conv5_block4_3_bn")
+        file.attrs["layer_names"] = [*file.attrs["layer_names"], "conv5_block4_3_bn"]
+    with pytest.raises(kr.WeightsError, match="does not have, conv5_block4_3_bn"):
+        open_weights(path, backbone="resnet50")
 
 
 def test_a_file_of_another_shape_names_the_layer(trained, tmp_path):
@@ -166,38 +300,13 @@ def test_nothing_is_assigned_when_one_layer_does_not_fit(small, tmp_path):
     donor.save_weights(tmp_path / "three.weights.h5")
     model = small(4, seed=2)
     before = model.get_weights()
+    found = open_weights(
+        tmp_path / "three.weights.h5", backbone="small", include_top=True
+    )
     with pytest.raises(kr.WeightsError, match="'predictions'"):
-        weights.assign_weights(model.layers, tmp_path / "three.weights.h5")
+        assign_weights(model.layers, found)
     for old, new in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
-
-
-def test_paths_that_are_no_weights_are_refused(tmp_path):
-    for name, content, message in (
-        ("absent.h5", None, "does not exist"),
-        ("notes.txt", b"hello", "has the suffix '.txt'"),
-        ("broken.h5", b"hello", "damaged, incomplete or of another kind"),
-        ("broken.keras", b"hello", "damaged, incomplete or of another kind"),
-    ):
-        if content is not None:
-            (tmp_path / name).write_bytes(content)
-        with pytest.raises(kr.WeightsError, match=message):
-            kr.build_classifier(3, weights=tmp_path / name)
-    with pytest.raises(kr.WeightsError, match="is a folder"):
-        kr.build_classifier(3, weights=tmp_path)
-
-
-def test_an_empty_weights_file_is_refused(tmp_path):
-    h5py.File(tmp_path / "empty.h5", "w").close()
-    with pytest.raises(kr.WeightsError, match="no named layer is stored in it"):
-        read(tmp_path / "empty.h5")
-
-
-def test_the_cache_folder_follows_keras_home(monkeypatch, tmp_path):
-    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    assert cache_folder() == tmp_path / "models"
-    monkeypatch.delenv("KERAS_HOME")
-    assert cache_folder().parts[-2:] == (".keras", "models")
 
 
 def test_a_file_without_the_head_is_no_imagenet_classifier(tmp_path):
@@ -210,25 +319,52 @@ def test_a_file_without_the_head_is_no_imagenet_classifier(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("damage", "message"),
+    ("values", "message"),
     [
-        (lambda g: g.create_dataset("x", data=np.array([b"text"])), "not an array of"),
-        (lambda g: g.create_dataset("x", (1,), external="other"), "another file"),
-        (
-            lambda g: g.create_dataset("x", (2**40,), "f4", chunks=(1,)),
-            "not an array of",
-        ),
-        (lambda g: g.create_dataset("x", data=np.array([np.nan])), "holds NaN"),
+        (np.array([np.nan]), "holds NaN or infinity at layer 'predictions'"),
+        (np.array([np.inf], "float16"), "holds NaN or infinity at layer"),
+        (np.array([1]), "holds int64 at layer 'predictions', expected floating-point"),
     ],
 )
-def test_arrays_that_are_no_weights_are_refused(tmp_path, damage, message):
+def test_numbers_that_are_no_weights_are_refused(tmp_path, values, message):
     path = tmp_path / "odd.h5"
     with h5py.File(path, "w") as file:
         file.attrs["layer_names"] = ["predictions"]
         group = file.create_group("predictions")
         group.attrs["weight_names"] = ["x"]
-        damage(group)
+        group["x"] = values
     scale = keras.layers.LayerNormalization(name="predictions", center=False)
     scale.build((None, 1))
+    found = open_weights(path, backbone="small", include_top=True)
     with pytest.raises(kr.WeightsError, match=message):
-        weights.assign_weights([scale], path)
+        assign_weights([scale], found)
+
+
+def test_a_note_that_nobody_knows_is_refused(tmp_path):
+    path = keras_file(tmp_path / "a.h5", "resnet18")
+    with h5py.File(path, "a") as file:
+        file.attrs["kerasresnet"] = '{"preprocessing": "magic"}'
+    with pytest.raises(kr.WeightsError, match="expect 'magic'; known are caffe, torch"):
+        open_weights(path, backbone="resnet18")
+
+
+def test_what_else_a_checkpoint_holds_is_named(tmp_path, caplog):
+    caplog.set_level("INFO", "kerasresnet.weights")
+    tensors = {**empty_state_dict(18), "projector.weight": np.ones(3, "float32")}
+    path = write_safetensors(tmp_path / "a.safetensors", tensors)
+    assert read_weights(path).network == "resnet18v1.5"
+    assert "left out projector.weight" in caplog.text
+
+
+def test_a_layer_that_is_missing_is_named(tmp_path):
+    path = keras_file(tmp_path / "a.h5", "resnet18")
+    extra = keras.layers.BatchNormalization(name="conv6_bn")
+    extra.build((None, 4))
+    with pytest.raises(
+        kr.WeightsError, match="has no layer 'conv6_bn'; its layers are"
+    ):
+        assign_weights([extra], open_weights(path, backbone="resnet18"))
+
+
+def test_no_weights_are_none():
+    assert open_weights(None, backbone="resnet50") is None

@@ -9,7 +9,9 @@ SCRIPT = """
 import sys
 import kerasresnet as kr
 train = kr.ImageData.from_folder(sys.argv[1])
-model = kr.build_classifier(num_classes=5, weights=None, input_shape=(32, 32, 3))
+model = kr.build_classifier(
+    num_classes=5, weights=None, input_shape=(32, 32, 3), backbone="resnet18"
+)
 kr.fit(model, train, epochs=1, verbose=0)
 model.save(sys.argv[2])
 print(kr.predict(model, sys.argv[3], top=2)[0])

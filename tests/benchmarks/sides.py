@@ -33,12 +33,14 @@ class Side:
         function: Name of the function in the script.
         settings: What the function is given.
         python: The interpreter it runs in.
+        backend: Keras's backend in it.
     """
 
     title: str
     function: str
     settings: dict
     python: str = sys.executable
+    backend: str = "tensorflow"
 
 
 # What a benchmark is asked for ----------------------------------------------------
@@ -222,7 +224,7 @@ def _run(script, side, folder):
     environment = {
         **os.environ,
         "KERASRESNET_CACHE": str(folder / "cache"),
-        "KERAS_BACKEND": "tensorflow",
+        "KERAS_BACKEND": side.backend,
         "TF_CPP_MIN_LOG_LEVEL": "3",
     }
     ended = subprocess.run(
