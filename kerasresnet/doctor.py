@@ -9,6 +9,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from kerasresnet.backends import backend, gpu
 from kerasresnet.disk import cache_root
 from kerasresnet.precision import bfloat16_device
 from kerasresnet.releases import PublishedFile, cache_folder, cached, releases
@@ -47,7 +48,10 @@ def examine() -> dict[str, str]:
 
 
 def gpu_state() -> str:
-    """Returns whether TensorFlow sees a GPU, and if not, why."""
+    """Returns whether the backend sees a GPU, and if TensorFlow does not, why."""
+    if backend() != "tensorflow":
+        card = gpu()
+        return f"{backend()} sees {card[0] if card else 'none'}"
     seen = tf.config.list_physical_devices("GPU")
     if seen:
         names = [

@@ -11,6 +11,7 @@ import keras
 
 from kerasresnet.augmentation import Augmentation, as_augmentation
 from kerasresnet.backbones import TrainableStage
+from kerasresnet.backends import backend
 from kerasresnet.balance import ClassWeight, Sampling, class_weights
 from kerasresnet.caching import Cache
 from kerasresnet.checkpoints import Checkpoints
@@ -79,6 +80,7 @@ class Job:
         return {
             "class_names": self.inputs.class_names,
             "backbone": config["backbone"],
+            "backend": backend(),
             "image_size": self.model.image_size,
             "head": [config["hidden_units"], config["dropout"], config["pooling"]],
             "weights": trunk_digest(self.model, "avg_pool"),

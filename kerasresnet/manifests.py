@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from kerasresnet._version import __version__
+from kerasresnet.backends import backend
 from kerasresnet.disk import remove, remove_folder, write_aside
 from kerasresnet.errors import ArtifactError, DataError, listing
 from kerasresnet.images import ImageData
@@ -136,6 +137,7 @@ def versions() -> dict[str, str]:
         "kerasresnet": __version__,
         "keras": keras.__version__,
         "tensorflow": tf.__version__,
+        "backend": backend(),
         "numpy": np.__version__,
         "python": platform.python_version(),
     }

@@ -34,6 +34,7 @@ from kerasresnet.keeping import Snapshot
 from kerasresnet.losses import CrossEntropy
 from kerasresnet.precision import Precision
 from kerasresnet.preparing import unfrozen_from
+from kerasresnet.recording import build_metrics
 from kerasresnet.sentinels import watched_inputs
 from kerasresnet.training import check_run
 from kerasresnet.twins import Twin
@@ -188,6 +189,7 @@ def find_learning_rate(  # noqa: PLR0913 - the public contract
         learner.compile(**compiled)
         # Else Keras traces the training step twice, which takes seconds.
         learner.optimizer.build(learner.trainable_variables)
+        build_metrics(learner, batches, len(model.class_names))
         with _brought_back(model):
             learner.fit(
                 batches,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import keras
+import numpy as np
 from keras import ops
 
 from kerasresnet.backends import sync
@@ -117,6 +118,27 @@ def arrays_of(arrays: Mapping[str, Pixels], kind: str) -> list[Pixels]:
     """Returns one of the lists that `flat_arrays` was given."""
     count = sum(name.startswith(f"{kind}/") for name in arrays)
     return [arrays[f"{kind}/{number}"] for number in range(count)]
+
+
+def build_metrics(model: keras.Model, batches: Any, classes: int) -> None:
+    """Has a model make the variables of its loss and metrics, before it sees a batch.
+
+    Else Keras's `fit` makes them, and on JAX and torch begins a pass over the batches for
+    that: the first epoch would have the order of the second.
+
+    Args:
+        model: A compiled model.
+        batches: The `tf.data.Dataset` that it will be trained on.
+        classes: Number of its classes.
+    """
+    spec = batches.element_spec[1]
+    if spec.shape.rank is None:
+        return
+    labels = np.zeros([size or 1 for size in spec.shape], spec.dtype.as_numpy_dtype)
+    chances = np.full((len(labels), classes), 1 / classes, "float32")
+    model.compute_loss(y=labels, y_pred=chances)
+    model.compute_metrics(None, labels, chances)
+    model.reset_metrics()
 
 
 def metric_values(model: keras.Model) -> list[Pixels]:

@@ -40,6 +40,7 @@ from kerasresnet.recording import (
     Standing,
     State,
     arrays_of,
+    build_metrics,
     flat_arrays,
     set_metrics,
 )
@@ -157,10 +158,9 @@ class Course:
             feed = Feed(model, frozen, self._precision, self._settings)
             start = Start(self.history.done, self._standing.batch)
             train = feed.training(self._inputs.train, start)
-            whole = sample = train
+            whole = train
             if self._standing.batch:
                 whole = feed.training(self._inputs.train, Start(start.epoch + 1))
-                sample = feed.training(self._inputs.train, start)
             held_out = self._inputs.validation
             validation = None if held_out is None else feed.evaluation(held_out)
         steps = steps_of(train, round_) + self._standing.batch
@@ -173,9 +173,7 @@ class Course:
         prepare(model, round_)
         twin = feed.twin()
         with data_errors(), model.trained_through(twin):
-            self._guarded(
-                round_, twin, _Batches(train, whole, sample, validation, steps)
-            )
+            self._guarded(round_, twin, _Batches(train, whole, validation, steps))
 
     def _guarded(self, round_: Round, twin: Twin, batches: "_Batches") -> None:
         """Trains, and begins again at half the rate where unfreezing does harm."""
@@ -248,11 +246,9 @@ class Course:
         parts = [(batches.train, last)]
         if self._standing.batch:
             parts = [(batches.train, self.history.done + 1), (batches.whole, last)]
-            # Keras makes the metrics' variables when it first sees a batch.
-            sample = keras.tree.map_structure(np.asarray, next(iter(batches.sample)))
-            self._model.test_on_batch(*sample)
             watchers.insert(0, self._metrics_again())
             recorder.skipped = self._standing.batch
+        build_metrics(self._model, batches.train, len(self._model.class_names))
         self._model.stop_training = False
         for train, end in parts:
             if self._model.stop_training or self.history.done >= end:
@@ -377,14 +373,12 @@ class _Batches:
     Args:
         train: Batches of the first epoch, or of the rest of it.
         whole: Batches of the epochs after it.
-        sample: The same as `train`; each pass over that would be another epoch.
         validation: Batches to score, or None.
         steps: Number of batches in a whole epoch.
     """
 
     train: Any
     whole: Any
-    sample: Any
     validation: Any
     steps: int
 

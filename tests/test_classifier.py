@@ -53,12 +53,9 @@ def test_dropout_stands_before_each_dense_layer(small):
     ]
 
 
-def loaders():
-    return [kr.load, keras.saving.load_model]
-
-
-@pytest.mark.core
-@pytest.mark.parametrize("load", loaders())
+@pytest.mark.parametrize(
+    "load", [pytest.param(kr.load, marks=pytest.mark.core), keras.saving.load_model]
+)
 def test_everything_comes_back_after_saving(small, flowers, tmp_path, load):
     model = small(class_names=flowers.class_names, hidden_units=(8,), dropout=0.1)
     kr.compile_classifier(model, optimizer="adam", label_smoothing=0.1)

@@ -86,7 +86,7 @@ def test_one_hot_labels_train_the_same_frozen_model(cifar10, tmp_path, capsys):
         settings = ["--data", cifar10, "--weights", "none", "--epochs", 1, "--out", out]
         run_example("cifar10_frozen.py", *settings, *kind)
         printed.append(capsys.readouterr().out)
-        heads.append(weights.read(out / "model.keras")["predictions"])
+        heads.append(weights.read_weights(out / "model.keras").arrays["predictions"])
         assert (out / "history.png").read_bytes().startswith(PNG)
     integers, one_hot = printed
     assert "labels: integers\n" in integers
@@ -103,7 +103,7 @@ def test_upsampled_trains_all_but_batch_norm(cifar10, tmp_path, capsys):
     said = capsys.readouterr().out
     counts = re.search(r"parameters: ([\d,]+), trained: ([\d,]+)\n", said).groups()
     total, trained = (int(count.replace(",", "")) for count in counts)
-    saved = weights.read(tmp_path / "model.keras")
+    saved = weights.read_weights(tmp_path / "model.keras").arrays
     norms = [
         value
         for name, values in saved.items()
@@ -204,7 +204,6 @@ def test_pretrain_makes_weights_that_another_size_takes(flower_folder, tmp_path)
     np.testing.assert_allclose(*features, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.core
 def test_the_twin_on_torch_trains_by_a_loop_and_by_fit(cifar10, tmp_path):
     pytest.importorskip("torch", reason="its loop is PyTorch's")
     pytest.importorskip("tqdm")

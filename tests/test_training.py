@@ -13,8 +13,7 @@ def as_arrays(data, size=(32, 32)):
     return images, np.asarray(data.labels)
 
 
-@pytest.mark.core
-@pytest.mark.parametrize("batch_size", [8, 30])
+@pytest.mark.parametrize("batch_size", [pytest.param(8, marks=pytest.mark.core), 30])
 def test_folder_arrays_and_dataset_train_to_the_same_weights(
     small, flowers, batch_size
 ):

@@ -33,7 +33,7 @@ def main():
     made.add_argument("--sets", default=",".join(SETS))
     made.add_argument("--folds", type=int, default=5, help="of the flower photos")
     made.add_argument("--scratch-epochs", type=int, default=15)
-    made.add_argument("--image-size", type=int, default=128, help="of flower photos")
+    made.add_argument("--image-size", type=int, default=96, help="of flower photos")
     options = made.parse_args()
     weights = sides.weights_file(options)
     if weights is None:
