@@ -9,6 +9,7 @@ from typing import Any
 
 from kerasresnet._version import __version__
 from kerasresnet.ranges import (
+    backbone,
     path,
     whole,
 )
@@ -132,6 +133,13 @@ def _add_predict(commands: Any) -> None:
         "model", metavar="MODEL", help="a model.keras file, or 'imagenet'"
     )
     predict.add_argument("photos", nargs="+", type=path, metavar="FILE_OR_DIR")
+    predict.add_argument(
+        "--backbone",
+        type=backbone,
+        metavar="NAME",
+        help="which network imagenet is, as `kerasresnet backbones` lists them "
+        "(default: resnet50)",
+    )
     _add(predict, "--top", 3, "K", whole(1), "classes to name")
     predict.add_argument(
         "--output",
@@ -141,7 +149,7 @@ def _add_predict(commands: Any) -> None:
     )
     _add(predict, "--batch-size", 32, "N", whole(1), "")
     add_on_error(predict)
-    predict.set_defaults(command="predict")
+    predict.set_defaults(command="predict", refuse=predict.error)
 
 
 def _add_cache(commands: Any) -> None:

@@ -17,6 +17,7 @@ from kerasresnet.options import (
     check_whole_head,
     resolve_names,
 )
+from kerasresnet.releases import GENERATIONS
 from kerasresnet.weights import Weights, assign_weights, open_weights
 
 
@@ -49,7 +50,8 @@ def build_classifier(  # noqa: PLR0913 - the public contract
             `keras.applications.ResNet50`, `"resnet50v1.5"` the ResNet50 of torchvision.
         weights: `"imagenet"` (for ResNet50 94 MB, through Keras's cache), the path of a
             `.weights.h5`, `.h5` or `.keras` file or of a PyTorch checkpoint (`.pth`, `.pt`,
-            `.safetensors`), or None for random weights. `"imagenet_v2"` is torchvision's
+            `.safetensors`), or None for random weights, which `set_trainable` with
+            `batch_norm="trained"` lets train from scratch. `"imagenet_v2"` is torchvision's
             second generation, for 50 layers and more of the graph v1.5.
         include_top: Whether the head is taken from the weights, too, for a classifier
             that was trained elsewhere. Its classes come in the order of that training;
@@ -90,6 +92,12 @@ def build_classifier(  # noqa: PLR0913 - the public contract
     check_head(hidden_units, dropout, pooling)
     if include_top:
         check_whole_head(weights, hidden_units, pooling)
+    if stem != "imagenet" and weights in GENERATIONS:
+        raise ValueError(
+            f"Published weights begin with the stem 'imagenet', received stem={stem!r} and "
+            f"weights={weights!r}. Pass weights=None to train from scratch, or a file made "
+            "for that stem."
+        )
     opened = open_weights(weights, backbone=backbone, include_top=include_top)
     if opened is not None:
         _check_made_for(opened, stem, class_names if include_top else None)

@@ -135,7 +135,8 @@ def table_lines() -> Iterator[str]:
         )
     yield ""
     yield "Without the head. GFLOPs: for one image of 224 px, an addition with its"
-    yield "multiplication counted as one. Pixels: what random and published weights expect."
+    yield "multiplication counted as one. Pixels: what random weights are given; published"
+    yield "ones, and other files, say what they expect."
 
 
 def list_backbones() -> tuple[str, ...]:

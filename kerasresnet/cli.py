@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from kerasresnet.arguments import build_parser
 from kerasresnet.catalogue import table_lines
 from kerasresnet.errors import ArtifactError, DataError, KerasResNetError, listing
+from kerasresnet.releases import GENERATIONS, published
 from kerasresnet.startup import load_engine
 from kerasresnet.train_arguments import check_together
 
@@ -190,9 +191,12 @@ def _chosen(options: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]
     if isinstance(found.get("cache"), Path):
         found["cache"] = found["cache"].resolve()
     weights = found.get("weights", "imagenet")
+    if weights in GENERATIONS:
+        # Before the photos are looked at: it may refuse.
+        published(found.get("backbone", "resnet50"), generation=weights)
     if weights == "none":
         found["weights"] = None
-    elif weights != "imagenet" and Path(weights).is_file():
+    elif weights not in GENERATIONS and Path(weights).is_file():
         found["weights"] = str(Path(weights).resolve())
     return found
 
@@ -286,6 +290,8 @@ def _predict(options: argparse.Namespace) -> None:
     from kerasresnet.images import ImageData
 
     if options.model != "imagenet":
+        if options.backbone is not None:
+            options.refuse("argument --backbone: expected with the model imagenet.")
         _check_model(options.model)
     # What lies in a folder may still turn out to be unreadable: that is for `predict`.
     absent = [given for given in options.photos if not given.exists()]
@@ -303,7 +309,9 @@ def _predict(options: argparse.Namespace) -> None:
     from kerasresnet.prediction import predict
 
     model = (
-        imagenet_classifier() if options.model == "imagenet" else load(options.model)
+        imagenet_classifier(backbone=options.backbone or "resnet50")
+        if options.model == "imagenet"
+        else load(options.model)
     )
     predictions = predict(
         model,

@@ -118,6 +118,8 @@ def _backend() -> str:
 
 
 def _precision() -> str:
+    if backend() != "tensorflow":
+        return f"by the dtype policy: on {backend()} the model's own layers compute"
     device = bfloat16_device()
     if device is None:
         return "'auto' is float32: no bfloat16 instructions were found"

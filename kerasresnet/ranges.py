@@ -5,7 +5,9 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
+from kerasresnet.catalogue import list_backbones
 from kerasresnet.durations import parse_duration
+from kerasresnet.errors import unknown
 
 
 def path(text: str) -> Path:
@@ -13,6 +15,15 @@ def path(text: str) -> Path:
     if not text:
         raise _expected("a path", text)
     return Path(text)
+
+
+def backbone(text: str) -> str:
+    """Returns the name of a backbone."""
+    if text not in list_backbones():
+        raise argparse.ArgumentTypeError(
+            str(unknown("backbone", text, list_backbones()))
+        )
+    return text
 
 
 def cache_place(text: str) -> str | Path | bool:

@@ -153,7 +153,8 @@ class Run:
         )
         trained = sum(math.prod(weight.shape) for weight in model.trainable_weights)
         self.say(
-            f"build: {title(settings.backbone)} for {settings.image_size} px, {model.count_params():,} "
+            f"build: {title(settings.backbone)}"
+            f"{' with random weights' if settings.weights is None else ''} for {settings.image_size} px, {model.count_params():,} "
             f"parameters, {trained:,} of them in the head"
         )
         return model

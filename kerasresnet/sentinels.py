@@ -115,7 +115,8 @@ class Watch(keras.callbacks.Callback):
             _log.warning(
                 "The first loss is %.3g, where guessing gives ln(classes) = %.3g: the "
                 "network's weights are random, the images are not what it was trained on, "
-                "or the labels do not belong to them.",
+                "or the labels do not belong to them. Random weights need their batch norm "
+                "trained, too: set_trainable(model, 'conv1', batch_norm='trained').",
                 loss,
                 self._guess,
             )

@@ -13,7 +13,15 @@ _NOTE = re.compile(r"I0000 |WARNING: All log messages before absl|To enable the 
 def load_engine() -> None:
     """Imports Keras and TensorFlow, without their notes on the screen."""
     with _without_notes():
-        import keras
+        try:
+            import keras
+        except ImportError as error:
+            chosen = os.environ.get("KERAS_BACKEND", "tensorflow")
+            raise ImportError(
+                f"Keras cannot be loaded with the backend {chosen!r} ({error}). Install it "
+                "(pip install jax, or torch), or unset KERAS_BACKEND and set tensorflow in "
+                "~/.keras/keras.json."
+            ) from error
         import tensorflow
 
         del keras, tensorflow

@@ -4,9 +4,9 @@ import argparse
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from kerasresnet.catalogue import list_backbones
 from kerasresnet.errors import listing
 from kerasresnet.ranges import (
+    backbone,
     cache_place,
     duration,
     factor,
@@ -51,7 +51,7 @@ def add_train(commands: Any) -> None:
     )
     train.add_argument(
         "--backbone",
-        choices=list_backbones(),
+        type=backbone,
         metavar="NAME",
         help="the network, as `kerasresnet backbones` lists them (default: resnet50)",
     )
@@ -116,6 +116,12 @@ def _clashes(options: argparse.Namespace, given: Mapping[str, Any]) -> Iterator[
     fitting = () if "none" in stages else (1, len(stages))
     for name in ("epochs", "learning_rate"):
         if name in given and len(given[name]) not in fitting:
+            if not fitting:
+                yield (
+                    f"argument --{name.replace('_', '-')}: expected without --from-stage "
+                    "none, which trains no stage."
+                )
+                continue
             yield (
                 f"argument --{name.replace('_', '-')}: expected one value for all stages or "
                 f"one for each of --from-stage {' '.join(stages)}, received "

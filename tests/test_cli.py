@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import shutil
+import sys
 from dataclasses import fields
 from pathlib import Path
 
@@ -188,7 +189,7 @@ def test_a_time_that_is_too_short_is_said_and_leaves_nothing(
         ("photos --from-stage none conv5", "expected stages or none, received both"),
         (
             "photos --from-stage none --epochs 3",
-            "argument --epochs: expected one value",
+            "argument --epochs: expected without --from-stage none, which trains no stage",
         ),
         (
             "photos --from-stage conv5 conv4 --learning-rate 1 2 3",
@@ -322,8 +323,43 @@ def test_predict_prints_the_same_answers_in_every_form(
 def test_predict_knows_the_imagenet_network_by_name(
     small, flowers, monkeypatch, capsys
 ):
-    monkeypatch.setattr(imagenet, "imagenet_classifier", lambda: small(3))
+    chosen = []
+
+    def build(backbone):
+        chosen.append(backbone)
+        return small(3)
+
+    monkeypatch.setattr(imagenet, "imagenet_classifier", build)
     assert predict("imagenet", capsys, flowers.paths[0], "--top", 1)
+    assert predict("imagenet", capsys, flowers.paths[0], "--backbone", "resnet18")
+    assert chosen == ["resnet50", "resnet18"]
+
+
+def test_a_backbone_is_for_the_imagenet_network_alone(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["predict", "model.keras", "photo.jpg", "--backbone", "resnet18"])
+    assert "expected with the model imagenet" in capsys.readouterr().err
+
+
+def test_an_unknown_backbone_names_the_nearest(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["train", "photos", "--backbone", "ResNet18"])
+    assert "Did you mean 'resnet18'?" in capsys.readouterr().err
+
+
+def test_weights_that_nobody_publishes_are_refused_before_photos_are_read(
+    flower_folder, capsys
+):
+    words = ["train", str(flower_folder), "--weights", "imagenet_v2"]
+    assert cli.main(words) == 1
+    assert "are not published for backbone 'resnet50'" in capsys.readouterr().err
+
+
+def test_a_backend_that_is_not_installed_is_named(monkeypatch, capsys):
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    monkeypatch.setitem(sys.modules, "keras", None)
+    assert cli.main(["doctor"]) == 1
+    assert "cannot be loaded with the backend 'jax'" in capsys.readouterr().err
 
 
 def test_a_report_on_no_run_says_so(tmp_path, capsys):

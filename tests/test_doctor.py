@@ -138,3 +138,13 @@ def test_a_cache_folder_that_cannot_be_written_is_a_finding(monkeypatch, tmp_pat
     )
     assert f"{tmp_path} is closed to you" in doctor.examine()["feature cache"]
     assert not (tmp_path / "new").exists()
+
+
+def test_another_backend_is_asked_for_its_own_devices(monkeypatch):
+    monkeypatch.setattr(doctor, "backend", lambda: "jax")
+    monkeypatch.setattr(doctor, "gpu", lambda: ("H100", (9, 0)))
+    found = doctor.examine()
+    assert found["gpu"] == "jax sees H100"
+    assert "dtype policy" in found["precision"]
+    monkeypatch.setattr(doctor, "gpu", lambda: None)
+    assert doctor.gpu_state() == "jax sees none"

@@ -148,6 +148,11 @@ def test_a_stem_that_the_network_does_not_have_is_refused():
         kr.build_classifier(3, stem="cifar10", weights=None)
 
 
+def test_published_weights_are_refused_with_another_stem_before_they_are_fetched():
+    with pytest.raises(ValueError, match="Published weights begin with the stem"):
+        kr.build_classifier(3, backbone="resnet18", stem="cifar")
+
+
 @pytest.mark.parametrize("mode", ["caffe", "torch", "tf"])
 @pytest.mark.parametrize("dtype", ["uint8", "float32", "float64"])
 def test_preprocessing_is_that_of_keras_and_leaves_the_array_alone(mode, dtype):

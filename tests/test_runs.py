@@ -98,7 +98,7 @@ def test_a_run_folder_holds_model_numbers_figures_and_settings(finished):
     )
     assert len(train) + len(held_out) == 30
     assert report.sources == held_out.sources
-    assert said[2].startswith("build: ResNet50 for 32 px, ")
+    assert said[2].startswith("build: ResNet50 with random weights for 32 px, ")
     assert said[3].startswith(f"save: {folder / 'model.keras'}, after ")
     assert kr.load(folder / "model.keras").class_names == model.class_names
     assert (folder / "report.txt").read_text("utf-8") == f"{report}\n"

@@ -9,8 +9,6 @@ once. A tenth of what is left is held out to choose penalty and epoch.
 
 frozen:      kr.probe
 fine-tuned:  kr.train, which chooses stages, rates, epochs and random views by itself
-scratch:     random weights, all stages and batch norm trained, as examples/pretrain.py
-             does
 """
 
 import sys
@@ -21,7 +19,6 @@ import sides
 NAMES = {
     "frozen": "frozen, exact head",
     "fine_tuned": "fine-tuned by the recipe",
-    "scratch": "all trained from random weights",
 }
 SETS = ("cifar10", "flowers")
 
@@ -32,7 +29,6 @@ def main():
     sides.add_material(made)
     made.add_argument("--sets", default=",".join(SETS))
     made.add_argument("--folds", type=int, default=5, help="of the flower photos")
-    made.add_argument("--scratch-epochs", type=int, default=15)
     made.add_argument("--image-size", type=int, default=96, help="of flower photos")
     options = made.parse_args()
     weights = sides.weights_file(options)
@@ -42,7 +38,7 @@ def main():
     rows = []
     for name in options.sets.split(","):
         for side in sides.chosen(options, NAMES):
-            for file in [weights, None] if side != "scratch" else [None]:
+            for file in (weights, None):
                 rows.append(row(name, side, file, options))
                 print(" | ".join(rows[-1]), flush=True)
     header = ["data", "weights", "trained", "test accuracy", "95 % interval", "seconds"]
@@ -56,7 +52,7 @@ def row(name, side, weights, options):
     start = time.perf_counter()
     correct = total = 0
     for train, test, size in divisions(name, options):
-        report = trained(side, weights, train, test, size, options)
+        report = trained(side, weights, train, test, size)
         correct += round(report.accuracy * len(test))
         total += len(test)
     low, high = wilson_interval(correct, total)
@@ -85,7 +81,7 @@ def divisions(name, options):
         yield train, test, {"input_shape": (size, size, 3)}
 
 
-def trained(side, weights, train, test, size, options):
+def trained(side, weights, train, test, size):
     """Trains a model and scores it."""
     import keras
 
@@ -93,26 +89,7 @@ def trained(side, weights, train, test, size, options):
     keras.utils.set_random_seed(0)
     model = kr.build_classifier(class_names=train.class_names, weights=weights, **size)
     train, validation = train.split(0.1)
-    if side == "scratch":
-        kr.set_trainable(model, "conv1", batch_norm="trained")
-        kr.compile_classifier(
-            model,
-            optimizer="sgd",
-            learning_rate=0.05,
-            label_smoothing=0.1,
-            weight_decay=5e-5,
-            global_clipnorm=5.0,
-        )
-        kr.fit(
-            model,
-            train,
-            validation,
-            epochs=options.scratch_epochs,
-            schedule="cosine",
-            augmentation="light",
-            verbose=0,
-        )
-    elif side == "frozen":
+    if side == "frozen":
         kr.probe(model, train, validation, verbose=0)
     else:
         kr.train(model, train, validation, verbose=0)
