@@ -42,7 +42,7 @@ def save_backbone(
 
     Raises:
         ValueError: If `model` is no `Classifier`, or the name ends otherwise.
-        WeightsError: If the file cannot be written.
+        WeightsError: If the folder does not exist, or the file cannot be written.
 
     Example:
 
@@ -55,6 +55,11 @@ def save_backbone(
     if not file.name.endswith(".weights.h5"):
         raise ValueError(
             f"path must end in '.weights.h5', as Keras asks, received {file.name!r}."
+        )
+    if not file.parent.is_dir():
+        raise WeightsError(
+            f"{file} cannot be written: the folder {file.parent.absolute()} does not exist. "
+            "Make it first."
         )
     output = model.output if include_top else stage_end(model, "conv5").output
     saved = keras.Model(model.input, output)

@@ -50,7 +50,7 @@ def build_classifier(  # noqa: PLR0913 - the public contract
             `keras.applications.ResNet50`, `"resnet50v1.5"` the ResNet50 of torchvision.
         weights: `"imagenet"` (for ResNet50 94 MB, through Keras's cache), the path of a
             `.weights.h5`, `.h5` or `.keras` file or of a PyTorch checkpoint (`.pth`, `.pt`,
-            `.safetensors`), or None for random weights, which `set_trainable` with
+            `.pth.tar`, `.ckpt`, `.bin`, `.safetensors`), or None for random weights, which `set_trainable` with
             `batch_norm="trained"` lets train from scratch. `"imagenet_v2"` is torchvision's
             second generation, for 50 layers and more of the graph v1.5.
         include_top: Whether the head is taken from the weights, too, for a classifier

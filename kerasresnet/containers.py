@@ -8,6 +8,7 @@ through without unpacking them. What lies inside is the matter of `keras_files` 
 import json
 import struct
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, TypeAlias
 
@@ -25,9 +26,14 @@ _SUFFIXES: dict[str, tuple[Kind, ...]] = {
     ".h5": ("hdf5",),
     ".keras": ("keras",),
     ".pth": ("torch", "pickle"),
+    ".pth.tar": ("torch", "pickle"),
     ".pt": ("torch", "pickle"),
+    ".ckpt": ("torch", "pickle"),
+    ".bin": ("torch", "pickle"),
     ".safetensors": ("safetensors",),
 }
+# For messages.
+SUFFIXES = ".weights.h5, .h5, .keras, .pth, .pth.tar, .pt, .ckpt, .bin or .safetensors"
 TITLES: dict[Kind, str] = {
     "hdf5": "Keras weights (HDF5)",
     "keras": "a saved Keras model",
@@ -35,6 +41,15 @@ TITLES: dict[Kind, str] = {
     "pickle": "a PyTorch checkpoint in the format before 1.6",
     "safetensors": "a safetensors file",
 }
+# What zipfile raises for an archive that is damaged, or encrypted.
+_UNREADABLE = (
+    OSError,
+    EOFError,
+    ValueError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 # What is found in place of weights, by its first bytes.
 _OTHERS = (
     (
@@ -74,7 +89,7 @@ def kind_of(path: Path) -> Kind:
         kind = _kind(path, head)
     except OSError as error:
         raise WeightsError(f"{path} cannot be read: {error}.") from error
-    if kind not in _SUFFIXES[path.suffix.lower()]:
+    if kind not in _SUFFIXES[_suffix(path)]:
         raise WeightsError(
             f"{path} is named like another kind of file: by its content it is "
             f"{TITLES[kind]}. Give it its own suffix "
@@ -82,6 +97,31 @@ def kind_of(path: Path) -> Kind:
             "from somebody you trust."
         )
     return kind
+
+
+def check_sums(path: Path) -> None:
+    """Reads an archive through and compares the checksum of each of its members.
+
+    Args:
+        path: A file whose kind is `"keras"` or `"torch"`.
+
+    Raises:
+        WeightsError: If one differs, or a member cannot be read.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            # torch.serialization.set_crc32_options(False) writes zeros.
+            summed = any(info.CRC for info in archive.infolist())
+            wrong = archive.testzip() if summed else None
+    except _UNREADABLE as error:
+        raise WeightsError(
+            f"{path} is damaged ({error}). Copy or download it again."
+        ) from error
+    if wrong is not None:
+        raise WeightsError(
+            f"{path} is damaged: the checksum of its member {wrong!r} differs. Copy or "
+            "download it again."
+        )
 
 
 def safetensors_header(path: Path) -> tuple[dict[str, Any], int]:
@@ -150,14 +190,17 @@ def _check_place(path: Path) -> None:
     if not path.is_file():
         state = "is a folder" if path.is_dir() else "does not exist"
         raise WeightsError(
-            f"The weights file {path} {state}. Expected 'imagenet', None, or the path of a "
-            ".weights.h5, .h5, .keras, .pth, .pt or .safetensors file."
+            f"The weights file {path} {state}. Expected a {SUFFIXES} file."
         )
-    if path.suffix.lower() not in _SUFFIXES:
+    if _suffix(path) not in _SUFFIXES:
         raise WeightsError(
-            f"{path} has the suffix {path.suffix!r}; weights are read from .weights.h5, "
-            ".h5, .keras, .pth, .pt and .safetensors files."
+            f"{path} has the suffix {path.suffix!r}; expected a {SUFFIXES} file."
         )
+
+
+def _suffix(path: Path) -> str:
+    name = path.name.lower()
+    return ".pth.tar" if name.endswith(".pth.tar") else path.suffix.lower()
 
 
 def _kind(path: Path, head: bytes) -> Kind:
@@ -170,8 +213,8 @@ def _kind(path: Path, head: bytes) -> Kind:
     if head[257:262] == b"ustar":
         raise WeightsError(
             f"{path} is a tar archive, which PyTorch wrote before 2017 and which cannot be "
-            "read without running code in it. Save it anew where you trust it: "
-            "torch.save(model.state_dict(), path)."
+            "read without running code in it. Where you trust it, save it anew: "
+            f"torch.save(torch.load({str(path)!r}, weights_only=False), 'weights.pth')."
         )
     if head[8:9] == b"{":
         return "safetensors"
@@ -205,8 +248,9 @@ def _archive_kind(path: Path) -> Kind:
         return "keras"
     if "constants.pkl" in ends or any(end.startswith("code/") for end in ends):
         raise WeightsError(
-            f"{path} is a TorchScript program, which contains code. Save its weights where "
-            "you trust it: torch.save(model.state_dict(), path)."
+            f"{path} is a TorchScript program, which contains code. Where you trust it, "
+            "save its weights alone: "
+            f"torch.save(torch.jit.load({str(path)!r}).state_dict(), 'weights.pth')."
         )
     if "data.pkl" in ends:
         return "torch"

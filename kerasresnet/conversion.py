@@ -85,7 +85,9 @@ def to_v1(arrays: Arrays) -> Arrays:
             turned[name] = [*found, np.zeros(found[0].shape[-1], "float32")]
         elif name.endswith("_bn"):
             # 1.001e-5 is added in the one, 1e-5 in the other.
-            variance = np.maximum(found[3].astype("float64") - 1e-8, 0)
+            # One below 0 stays as it is, to be refused.
+            given = found[3].astype("float64")
+            variance = np.where(given < 0, given, np.maximum(given - 1e-8, 0))
             turned[name] = [*found[:3], variance.astype("float32")]
         else:
             turned[name] = found
@@ -184,11 +186,20 @@ def _head(arrays: Mapping[str, Pixels], prefix: str, left: list[str]) -> list[Pi
     places = dict.fromkeys([prefix, f"{parent}." if parent else ""])
     for place in places:
         for head in _HEADS:
-            keys = [f"{place}{head}.{tensor}" for tensor in ("weight", "bias")]
-            if set(keys) <= set(arrays) and arrays[keys[0]].ndim == 2:
+            keys = _linear(arrays, f"{place}{head}.")
+            if keys:
                 left[:] = [name for name in left if name not in keys]
                 return [np.ascontiguousarray(arrays[keys[0]].T), arrays[keys[1]]]
     return []
+
+
+def _linear(arrays: Mapping[str, Pixels], prefix: str) -> tuple[str, ...]:
+    """Returns weight and bias below a prefix if there is nothing else, or nothing."""
+    keys = tuple(sorted((k for k in arrays if k.startswith(prefix)), reverse=True))
+    inner = keys[0].removesuffix("weight") if keys else ""
+    if keys == (f"{inner}weight", f"{inner}bias") and arrays[keys[0]].ndim == 2:
+        return keys
+    return ()
 
 
 def _check_variant(shapes: Mapping[str, tuple[int, ...]], path: Path) -> None:

@@ -106,7 +106,10 @@ def _partial(path: Path) -> Iterator[tuple[IO[bytes], Path]]:
     stream = _locked(shared)
     if stream is not None:
         with stream:
-            yield stream, shared
+            try:
+                yield stream, shared
+            finally:
+                _drop_empty(stream, shared)
         return
     own = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
     try:
@@ -114,6 +117,13 @@ def _partial(path: Path) -> Iterator[tuple[IO[bytes], Path]]:
             yield stream, own
     finally:
         own.unlink(missing_ok=True)
+
+
+def _drop_empty(stream: IO[bytes], path: Path) -> None:
+    # Nobody else removes or renames it while the lock is held.
+    with contextlib.suppress(OSError):
+        if stream.seek(0, os.SEEK_END) == 0:
+            path.unlink()
 
 
 def _locked(path: Path) -> IO[bytes] | None:
@@ -142,11 +152,20 @@ def _fetch(file: PublishedFile, url: str, stream: IO[bytes], aside: Path) -> Non
         difference = file.difference(aside)
     if difference:
         stream.truncate(0)
-        raise WeightsError(
-            f"What was received from {url} is not the published file: {difference}. It was "
-            "thrown away. Something between here and there may have changed it, such as a "
-            "login page or a proxy."
+        raise WeightsError(_another_file(file, url, difference))
+
+
+def _another_file(file: PublishedFile, url: str, difference: str) -> str:
+    if url.startswith("file:"):
+        return (
+            f"{url} in the mirror is not the published file: {difference}. Replace it there "
+            f"by {file.url}, or unset {MIRROR}."
         )
+    return (
+        f"What was received from {url} is not the published file: {difference}. It was "
+        "thrown away. Something between here and there may have changed it, such as a "
+        "login page or a proxy."
+    )
 
 
 def _receive(file: PublishedFile, url: str, stream: IO[bytes]) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from kerasresnet.catalogue import ARCHITECTURES
-from kerasresnet.containers import TITLES, kind_of
+from kerasresnet.containers import TITLES, check_sums, kind_of
 from kerasresnet.disk import listed, size_of, write_aside
 from kerasresnet.downloads import MIRROR
 from kerasresnet.errors import WeightsError, count_of, listing
@@ -30,7 +30,7 @@ from kerasresnet.releases import (
     torch_folder,
 )
 from kerasresnet.upkeep import size_text
-from kerasresnet.weights import Weights, read_weights
+from kerasresnet.weights import Weights, has_negative_variance, read_weights
 
 _UNKNOWN = "unknown: none of the published files"
 
@@ -74,6 +74,13 @@ def import_file(path: Path) -> str:
     """
     kind_of(path)
     file = published_as(path)
+    pretended = _pretended(path)
+    if file is None and pretended:
+        raise WeightsError(
+            f"{path} has the name of a published file, but is damaged or is another file: "
+            f"{pretended[0].difference(path)}. It was not imported; do not use it. Get "
+            f"{pretended[0].url} again."
+        )
     if file is None:
         raise WeightsError(
             f"{path} is none of the published files (its SHA-256 is "
@@ -118,13 +125,14 @@ def examine_file(path: Path) -> tuple[list[str], bool]:
         "SHA-256": file_digest(path, "sha256"),
         "published as": _UNKNOWN if release is None else release.url,
     }
-    pretended = [file for file in releases() if file.name == path.name]
-    wrong = [difference for file in pretended if (difference := file.difference(path))]
+    wrong = [d for file in _pretended(path) if (d := file.difference(path))]
     if wrong:
         found["published as"] += f", though it has the name of one: {wrong[0]}"
     if kind in ("torch", "pickle") and importlib.util.find_spec("torch") is None:
+        if kind == "torch":
+            check_sums(path)
         found["content"] = (
-            "not looked at: it needs PyTorch, pip install 'kerasresnet[torch]'"
+            "not looked at: it needs PyTorch 2.6 or newer, pip install torch"
         )
     else:
         weights = read_weights(path, release=release)
@@ -136,12 +144,19 @@ def examine_file(path: Path) -> tuple[list[str], bool]:
     return [f"{subject:<{width}}  {text}" for subject, text in found.items()], not wrong
 
 
+def _pretended(path: Path) -> list[PublishedFile]:
+    """The published files whose name a file has."""
+    return [file for file in releases() if file.name == path.name]
+
+
 def _content(weights: Weights) -> dict[str, str]:
     network = weights.network
     trunk = trunk_of(weights.arrays)
     numbers = sum(array.size for name in trunk for array in weights.arrays[name])
-    head = "none" if weights.classes is None else _classes(weights)
-    return {
+    head = "none"
+    if weights.classes is not None:
+        head = count_of(weights.classes, "class", "classes")
+    found = {
         "backbone": "unknown: none of `kerasresnet backbones`"
         if network is None
         else _backbones(weights, network),
@@ -151,6 +166,18 @@ def _content(weights: Weights) -> dict[str, str]:
         "parameters": f"{numbers:,} without the head",
         "numbers": ", ".join(weights.dtypes),
     }
+    return found | dict(_notes(weights))
+
+
+def _notes(weights: Weights) -> Iterator[tuple[str, str]]:
+    if weights.image_size:
+        yield "image size", "x".join(map(str, weights.image_size)) + " px"
+    if weights.class_names:
+        count = count_of(len(weights.class_names), "class", "classes")
+        yield "trained on", f"{count}: {listing(weights.class_names)}"
+    if weights.left_out:
+        count = count_of(len(weights.left_out), "tensor")
+        yield "left out", f"{count}: {listing(weights.left_out)}"
 
 
 def _backbones(weights: Weights, network: str) -> str:
@@ -166,16 +193,16 @@ def _default(network: str | None) -> str:
     return f"not told; {ARCHITECTURES[network].preprocessing} is usual for {network}"
 
 
-def _classes(weights: Weights) -> str:
-    names = f": {listing(weights.class_names)}" if weights.class_names else ""
-    return f"{count_of(weights.classes or 0, 'class', 'classes')}{names}"
-
-
 def _defects(weights: Weights) -> list[str]:
-    return [
+    nan = [
         f"NaN or infinity at layer {name!r}"
         for name, arrays in weights.arrays.items()
         if not all(np.isfinite(array).all() for array in arrays)
+    ]
+    return nan + [
+        f"variances below 0 at layer {name!r}"
+        for name, arrays in weights.arrays.items()
+        if has_negative_variance(name, arrays)
     ]
 
 

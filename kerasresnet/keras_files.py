@@ -18,6 +18,7 @@ from typing import Any, TypeAlias
 import h5py
 import numpy as np
 
+from kerasresnet.containers import check_sums
 from kerasresnet.decoding import Pixels
 from kerasresnet.errors import WeightsError
 
@@ -63,8 +64,11 @@ def read_keras(path: Path) -> KerasFile:
     Raises:
         WeightsError: If the file is damaged or hostile, or holds no named layer.
     """
+    archived = path.suffix.lower() == ".keras"
+    if archived:
+        check_sums(path)
     try:
-        if path.suffix.lower() == ".keras":
+        if archived:
             with zipfile.ZipFile(path) as archive:
                 content = archive.read("model.weights.h5")
                 notes = _config_notes(json.loads(archive.read("config.json")))

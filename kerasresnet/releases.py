@@ -51,8 +51,13 @@ class PublishedFile:
 
     @property
     def is_torch(self) -> bool:
-        """Whether it is a PyTorch checkpoint."""
+        """Whether torchvision publishes it."""
         return self.base == _TORCH
+
+    @property
+    def needs_torch(self) -> bool:
+        """Whether torch is needed to read it."""
+        return self.name.endswith(".pth")
 
     def difference(self, path: Path) -> str:
         """Returns how a file differs from the published one, empty if it is the same.

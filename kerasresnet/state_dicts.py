@@ -1,10 +1,13 @@
 """Reading PyTorch checkpoints into named arrays, without running anything in them.
 
-`.pth` and `.pt` through `torch.load(weights_only=True)`; safetensors by NumPy alone. What
+Torch's own files through `torch.load(weights_only=True)`; safetensors by NumPy alone. What
 the names stand for is the matter of `conversion`.
 """
 
+import argparse
 import importlib
+import importlib.util
+import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from kerasresnet.containers import kind_of, safetensors_header
+from kerasresnet.containers import check_sums, kind_of, safetensors_header
 from kerasresnet.decoding import Pixels
 from kerasresnet.errors import WeightsError, listing
 
@@ -31,6 +34,8 @@ _NESTS = (
     "network",
     "weights",
 )
+# Counters beside the weights.
+_COUNTERS = ("num_batches_tracked", "n_averaged")
 # torch.load(weights_only=True) ran code before it: CVE-2025-32434
 _OLDEST_TORCH = (2, 6)
 _DTYPES = {
@@ -45,6 +50,7 @@ _DTYPES = {
     "U8": "uint8",
     "BOOL": "bool",
 }
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -64,7 +70,8 @@ def read_state_dict(path: Path) -> StateDict:
     """Reads the tensors of a PyTorch checkpoint.
 
     Args:
-        path: A `.pth`, `.pt` or `.safetensors` file.
+        path: A `.safetensors` file, or a checkpoint of torch (`.pth`, `.pth.tar`, `.pt`,
+            `.ckpt`, `.bin`).
 
     Returns:
         A `StateDict`. Counters of batches are left out, half precision is cast.
@@ -73,10 +80,13 @@ def read_state_dict(path: Path) -> StateDict:
         WeightsError: If the file is damaged or holds something else, needs code to be
             run, or torch is needed and not installed.
     """
-    if kind_of(path) == "safetensors":
+    kind = kind_of(path)
+    if kind == "torch":
+        check_sums(path)
+    if kind == "safetensors":
         found = _read_safetensors(path)
     else:
-        found = _read_torch(path)
+        found = _read_torch(path, mapped=kind == "torch")
     if not found:
         raise WeightsError(f"{path} holds no tensors.")
     dtypes = sorted({dtype for dtype, _ in found.values() if "float" in dtype})
@@ -103,7 +113,7 @@ def _read_safetensors(path: Path) -> dict[str, tuple[str, Pixels]]:
                 )
             stream.seek(start + first)
             array = np.frombuffer(stream.read(last - first), dtype).reshape(shape)
-            if not name.endswith("num_batches_tracked"):
+            if not name.endswith(_COUNTERS):
                 found[name] = _cast(array, entry["dtype"])
     return found
 
@@ -117,12 +127,33 @@ def _cast(array: Pixels, dtype: str) -> tuple[str, Pixels]:
     return str(array.dtype), np.array(array)
 
 
-def _read_torch(path: Path) -> dict[str, tuple[str, Pixels]]:
+def check_torch(path: str | Path) -> None:
+    """Raises the error for a missing torch, which is not imported for it.
+
+    Args:
+        path: The checkpoint that needs it.
+
+    Raises:
+        WeightsError: If torch is not installed.
+    """
+    if importlib.util.find_spec("torch") is None:
+        raise _without_torch(path)
+
+
+def _without_torch(path: str | Path) -> WeightsError:
+    return WeightsError(
+        f"{path} is a PyTorch checkpoint, and reading it needs PyTorch. Install it: pip "
+        "install torch (2.6 or newer); or save the weights as safetensors where PyTorch "
+        "is, which needs nothing here."
+    )
+
+
+def _read_torch(path: Path, *, mapped: bool) -> dict[str, tuple[str, Pixels]]:
     torch = _torch(path)
     tensors = {
         str(name): tensor
-        for name, tensor in _nested(_load(torch, path), path, torch).items()
-        if not str(name).endswith("num_batches_tracked")
+        for name, tensor in _nested(_load(torch, path, mapped), path, torch).items()
+        if not str(name).endswith(_COUNTERS)
     }
     _check_claims(tensors, path, torch)
     found = {}
@@ -156,35 +187,44 @@ def _torch(path: Path) -> Any:
     try:
         torch = importlib.import_module("torch")
     except ImportError as error:
-        raise WeightsError(
-            f"Reading {path} needs PyTorch. Install it: pip install 'kerasresnet[torch]'; or "
-            "save the weights as safetensors where PyTorch is, which needs nothing here."
-        ) from error
+        raise _without_torch(path) from error
     version = tuple(int(part) for part in torch.__version__.split(".")[:2])
     if version < _OLDEST_TORCH:
         raise WeightsError(
             f"Reading {path} needs PyTorch 2.6 or newer, received {torch.__version__}: older "
-            "ones may run code in the file. pip install 'kerasresnet[torch]'."
+            "ones may run code in the file. pip install --upgrade torch."
         )
     return torch
 
 
-def _load(torch: Any, path: Path) -> Any:
-    mapped = kind_of(path) == "torch"
+def _load(torch: Any, path: Path, mapped: bool) -> Any:
+    # Training scripts of torchvision and timm save their arguments so. Setting the
+    # attributes of a namespace runs no code.
+    harmless = torch.serialization.safe_globals([argparse.Namespace])
     try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+        with harmless:
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:  # torch raises many kinds for a damaged file
         text = str(error)
         if "Unsupported" in text or "weights_only" in text or "GLOBAL" in text:
             raise WeightsError(
-                f"{path} contains code, which is not run: besides tensors it needs Python "
-                f"classes ({_class_in(text)}). Save the weights alone where you trust the "
-                "file: torch.save(model.state_dict(), path)."
+                f"{path} is not read: besides tensors it needs Python classes "
+                f"({_class_in(text)}), which may run code. {_way_on(path)}"
             ) from error
         raise WeightsError(
             f"{path} cannot be read as a PyTorch checkpoint: it is damaged or incomplete "
             f"({text.splitlines()[0] if text else type(error).__name__})."
         ) from error
+
+
+def _way_on(path: Path) -> str:
+    loaded = f"torch.load({str(path)!r}, weights_only=False)"
+    return (
+        "Where you trust the file, save its weights alone and pass the new file: "
+        f"torch.save({loaded}['model'], 'weights.pth') for what a training script saved "
+        "('model', or the key that it uses), "
+        f"torch.save({loaded}.state_dict(), 'weights.pth') for a whole model."
+    )
 
 
 def _class_in(text: str) -> str:
@@ -198,11 +238,17 @@ def _nested(loaded: Any, path: Path, torch: Any) -> Mapping[Any, Any]:
         if not isinstance(loaded, Mapping):
             break
         tensors = {k: v for k, v in loaded.items() if isinstance(v, torch.Tensor)}
-        inner = [key for key in _NESTS if isinstance(loaded.get(key), Mapping)]
+        inner = [
+            key
+            for key in _NESTS
+            if isinstance(loaded.get(key), Mapping) and loaded[key]
+        ]
         if not inner:
             if tensors:
                 return tensors
             break
+        if len(inner) > 1:
+            _LOG.info("%s: took %s, not %s", path, inner[0], " and ".join(inner[1:]))
         loaded = loaded[inner[0]]
     keys = listing(loaded) if isinstance(loaded, Mapping) else type(loaded).__name__
     raise WeightsError(

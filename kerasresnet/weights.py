@@ -5,6 +5,7 @@ name of the layer, or of the backbone that it fits. Keras is not loaded here.
 """
 
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from kerasresnet.catalogue import ARCHITECTURES, PREPROCESSINGS
-from kerasresnet.containers import kind_of
+from kerasresnet.containers import SUFFIXES, kind_of
 from kerasresnet.conversion import check_layout, to_keras, to_v1
 from kerasresnet.decoding import Pixels
 from kerasresnet.downloads import download
@@ -37,7 +38,7 @@ from kerasresnet.releases import (
     published,
     published_as,
 )
-from kerasresnet.state_dicts import read_state_dict
+from kerasresnet.state_dicts import check_torch, read_state_dict
 
 _LOG = logging.getLogger(__name__)
 
@@ -57,6 +58,9 @@ class Weights:
         classes: Number of classes of its head, None without one.
         network: The backbone that they fit as they are, None for none of the table.
         dtypes: The kinds of numbers that the file holds.
+        image_size: Height and width of the images that they were trained on, in pixels,
+            where the file says so.
+        left_out: Names of tensors in the file that belong to no layer.
     """
 
     source: Path
@@ -67,11 +71,13 @@ class Weights:
     classes: int | None = None
     network: str | None = None
     dtypes: tuple[str, ...] = ("float32",)
+    image_size: tuple[int, ...] | None = None
+    left_out: tuple[str, ...] = ()
 
     @property
     def is_torch(self) -> bool:
         """Whether they are from a PyTorch checkpoint."""
-        return self.source.suffix.lower() in (".pth", ".pt", ".safetensors")
+        return self.source.suffix.lower() not in (".h5", ".keras")
 
 
 def open_weights(
@@ -81,7 +87,8 @@ def open_weights(
 
     Args:
         weights: `"imagenet"`, `"imagenet_v2"`, the path of a `.weights.h5`, `.h5`,
-            `.keras`, `.pth`, `.pt` or `.safetensors` file, or None for random weights.
+            `.keras` or `.safetensors` file or of a checkpoint of torch (`.pth`,
+            `.pth.tar`, `.pt`, `.ckpt`, `.bin`), or None for random weights.
         backbone: Name of the backbone that they are for.
         include_top: Whether the head is wanted, too.
 
@@ -89,18 +96,28 @@ def open_weights(
         `Weights` in float32 for that backbone, or None for random weights.
 
     Raises:
-        ValueError: If nothing is published under these names.
+        ValueError: If nothing is published under these names, or `weights` is of another
+            type.
         WeightsError: If the file is absent and cannot be downloaded, is not the published
-            one, is damaged or hostile, or was made for another network.
+            one, is damaged or hostile, was made for another network, lacks a head that is
+            wanted, or needs torch, which is not installed.
     """
     if weights is None:
         return None
     if isinstance(weights, str) and weights in GENERATIONS:
         file = published(backbone, include_top=include_top, generation=weights)
+        if file.needs_torch:
+            check_torch(file.name)
         found = read_weights(_published_path(file), release=file)
     else:
-        found = read_weights(Path(weights))
-    return _without_head(_fitted(found, backbone), include_top=include_top)
+        found = read_weights(_own_path(weights))
+    fitted = _fitted(found, backbone)
+    if found.left_out:
+        _LOG.warning("%s: left out %s", found.source, listing(found.left_out))
+    if include_top:
+        _check_head(fitted)
+        return fitted
+    return _without_head(fitted)
 
 
 def read_weights(path: Path, *, release: PublishedFile | None = None) -> Weights:
@@ -123,10 +140,9 @@ def read_weights(path: Path, *, release: PublishedFile | None = None) -> Weights
     network = identify(_shapes(arrays))
     if network is None:
         check_layout(arrays, path)
-    if left:
-        _LOG.info("%s: left out %s", path, listing(left))
     notes = {"preprocessing": "torch"}
-    return _described(path, arrays, network, notes, state.dtypes)
+    found = _described(path, arrays, network, notes, state.dtypes)
+    return replace(found, left_out=tuple(left))
 
 
 def assign_weights(layers: Sequence[Any], weights: Weights) -> None:
@@ -145,6 +161,19 @@ def assign_weights(layers: Sequence[Any], weights: Weights) -> None:
         _check_fits(layer, weights)
     for layer in wanted:
         layer.set_weights(weights.arrays[layer.name])
+
+
+def _own_path(weights: object) -> Path:
+    expected = (
+        f"Expected 'imagenet', 'imagenet_v2', None, or the path of a {SUFFIXES} file."
+    )
+    if not isinstance(weights, str | os.PathLike):
+        raise ValueError(f"weights={weights!r} cannot be used. {expected}")
+    path = Path(weights)
+    if not path.exists():
+        hint = "weights=None stands for random weights. " if weights == "none" else ""
+        raise WeightsError(f"The weights file {path} does not exist. {hint}{expected}")
+    return path
 
 
 def _published_path(file: PublishedFile) -> Path:
@@ -210,7 +239,15 @@ def _described(
         classes_of(_shapes(arrays)),
         network.backbone if network else None,
         dtypes,
+        _size_in(notes),
     )
+
+
+def _size_in(notes: Mapping[str, Any]) -> tuple[int, ...] | None:
+    size = notes.get("image_size")
+    if isinstance(size, list) and [type(side) for side in size] == [int, int]:
+        return tuple(size)
+    return None
 
 
 def _float32(array: Pixels) -> Pixels:
@@ -258,8 +295,16 @@ def _check_own(found: Weights, backbone: str) -> None:
         )
 
 
-def _without_head(found: Weights, *, include_top: bool) -> Weights:
-    if include_top or HEAD not in found.arrays:
+def _check_head(found: Weights) -> None:
+    if HEAD not in found.arrays:
+        raise WeightsError(
+            f"{found.source} holds no classification head. Leave out include_top=True "
+            "(imagenet_classifier always wants a head), or pass a file with a head."
+        )
+
+
+def _without_head(found: Weights) -> Weights:
+    if HEAD not in found.arrays:
         return found
     if found.classes is not None:
         of = count_of(found.classes, "class", "classes")
@@ -270,11 +315,6 @@ def _without_head(found: Weights, *, include_top: bool) -> Weights:
 
 def _check_fits(layer: Any, weights: Weights) -> None:
     path, found = weights.source, weights.arrays
-    if layer.name not in found and layer.name == HEAD:
-        raise WeightsError(
-            f"{path} holds no classification head. imagenet_classifier needs a file with "
-            "the 1000-class head; build_classifier takes this one."
-        )
     if layer.name not in found:
         raise WeightsError(
             f"{path} has no layer {layer.name!r}; its layers are "
@@ -294,13 +334,29 @@ def _check_fits(layer: Any, weights: Weights) -> None:
         )
     if not all(np.isfinite(array).all() for array in found[layer.name]):
         raise WeightsError(f"{path} holds NaN or infinity at layer {layer.name!r}.")
+    if has_negative_variance(layer.name, found[layer.name]):
+        raise WeightsError(
+            f"{path} holds variances below 0 at layer {layer.name!r}: it is damaged, or no "
+            "batch norm of a ResNet. Copy or download it again."
+        )
+
+
+def has_negative_variance(name: str, arrays: Sequence[Pixels]) -> bool:
+    """Returns whether the layer is a batch norm that would give NaN.
+
+    Args:
+        name: Keras's name of the layer.
+        arrays: Its arrays, in Keras's order: the variance is the fourth.
+    """
+    return name.endswith("_bn") and len(arrays) == 4 and bool((arrays[3] < 0).any())
 
 
 def _reason(name: str, weights: Weights, expected: Sequence[tuple[int, ...]]) -> str:
     classes = expected[-1][-1]
     if name == HEAD and weights.classes not in (None, classes):
         return (
-            f"Its head is for {weights.classes:,} classes, expected {classes:,}; "
-            "build_classifier takes the network without the head."
+            f"Its head is for another number of classes: expected {classes:,}, received "
+            f"{weights.classes:,}. In build_classifier pass num_classes={weights.classes}, "
+            "or leave out include_top=True; imagenet_classifier needs 1,000 classes."
         )
     return "It was made for another network."

@@ -76,7 +76,7 @@ def test_other_names_models_and_folders_are_refused(small, tmp_path):
         kr.save_backbone(small(), tmp_path / "a.h5")
     with pytest.raises(ValueError, match="Expected a Classifier"):
         kr.save_backbone(keras.Sequential(), tmp_path / "a.weights.h5")
-    with pytest.raises(kr.WeightsError, match="cannot be written"):
+    with pytest.raises(kr.WeightsError, match=r"the folder .*/absent does not exist"):
         kr.save_backbone(small(), tmp_path / "absent" / "a.weights.h5")
 
 

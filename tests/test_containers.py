@@ -10,7 +10,7 @@ from torch_files import entry_of, write_raw_safetensors, write_safetensors
 
 import kerasresnet as kr
 from kerasresnet import containers
-from kerasresnet.containers import kind_of, safetensors_header
+from kerasresnet.containers import check_sums, kind_of, safetensors_header
 
 
 def archive(path, **members):
@@ -44,7 +44,12 @@ def written(content):
         ("a.H5", lambda p: h5py.File(p, "w").close(), "hdf5"),
         ("a.keras", keras_archive, "keras"),
         ("a.pth", lambda p: archive(p, a__data_dot_pkl=b"x"), "torch"),
+        ("a.pth.tar", lambda p: archive(p, a__data_dot_pkl=b"x"), "torch"),
+        ("a.ckpt", lambda p: archive(p, a__data_dot_pkl=b"x"), "torch"),
+        ("a.bin", lambda p: archive(p, a__data_dot_pkl=b"x"), "torch"),
         ("a.pt", written(b"\x80\x02\x8a"), "pickle"),
+        ("a.PTH.TAR", written(b"\x80\x02\x8a"), "pickle"),
+        ("a.bin", written(b"\x80\x02\x8a"), "pickle"),
         ("a.safetensors", lambda p: write_safetensors(p, {}), "safetensors"),
     ],
 )
@@ -67,6 +72,9 @@ def test_the_first_bytes_tell_what_a_file_is(tmp_path, name, write, kind):
         ("a.h5", written(b"\x93NUMPY"), "is a NumPy array"),
         ("a.h5", written(b"\x80\x04\x95"), "by its content it is a PyTorch checkpoint in"),
         ("a.safetensors", written(b"\x80\x02c"), "by its content it is a PyTorch"),
+        ("a.tar", written(b"\x80\x02c"), r"suffix '\.tar'; expected .*\.pth\.tar"),
+        ("a.bin", lambda p: h5py.File(p, "w").close(), "by its content it is Keras we"),
+        ("a.bin", lambda p: write_safetensors(p, {}), "it is a safetensors file"),
         ("a.h5", keras_archive, "by its content it is a saved Keras model"),
         ("a.safetensors", keras_archive, "by its content it is a saved Keras model"),
         ("a.pth", lambda p: write_safetensors(p, {}), r"its own suffix \(\.safetensors\)"),
@@ -189,3 +197,37 @@ def test_a_nested_header_is_refused(tmp_path):
     path.write_bytes(struct.pack("<Q", len(text)) + text)
     with pytest.raises(kr.WeightsError, match="its header is nested"):
         safetensors_header(path)
+
+
+def torch_archive(path, compression=zipfile.ZIP_STORED):
+    with zipfile.ZipFile(path, "w", compression) as file:
+        file.writestr("a/data.pkl", b"x")
+        file.writestr("a/data/0", np.arange(5000).tobytes())
+    return path
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_one_wrong_byte_in_an_archive_is_found(tmp_path, compression):
+    path = torch_archive(tmp_path / "a.pth", compression)
+    check_sums(path)
+    content = bytearray(path.read_bytes())
+    for place in range(800, 830):
+        content[place] ^= 255
+    path.write_bytes(content)
+    assert kind_of(path) == "torch"
+    with pytest.raises(
+        kr.WeightsError, match=r"is damaged.* Copy or download it again"
+    ):
+        check_sums(path)
+
+
+def test_an_archive_that_was_written_without_checksums_is_accepted(
+    tmp_path, monkeypatch
+):
+    # torch.serialization.set_crc32_options(False)
+    monkeypatch.setattr(zipfile, "crc32", lambda *_: 0)
+    path = torch_archive(tmp_path / "a.pth")
+    monkeypatch.undo()
+    with zipfile.ZipFile(path) as file:
+        assert file.testzip() == "a/data.pkl"
+    check_sums(path)

@@ -42,6 +42,10 @@ def test_kernels_are_transposed_and_statistics_keep_their_order():
         ("_orig_mod.module.", "_orig_mod.module.fc"),
         ("backbone.", "fc"),
         ("model.backbone.", "model.head"),
+        ("", "fc.1"),
+        ("", "head.fc.1"),
+        ("module.", "module.fc.0"),
+        ("backbone.", "classifier.1"),
     ],
 )
 def test_prefixes_are_stripped(prefix, head):
@@ -54,6 +58,15 @@ def test_prefixes_are_stripped(prefix, head):
     plain, _ = to_keras(tensors, PATH)
     assert shapes(arrays) == shapes(plain)
     assert left == []
+
+
+@pytest.mark.parametrize("other", ["fc.0.weight", "fc.1.running_mean", "fc.3.bias"])
+def test_a_head_of_more_than_one_linear_layer_is_left_out(other):
+    tensors = {k.replace("fc.", "fc.2."): a for k, a in empty_state_dict(18).items()}
+    tensors[other] = np.zeros((8, 512), "float32")
+    arrays, left = to_keras(tensors, PATH)
+    assert "predictions" not in arrays
+    assert set(left) == {"fc.2.weight", "fc.2.bias", other}
 
 
 def test_what_is_beside_the_network_is_left_out_and_named():
@@ -76,6 +89,8 @@ def test_the_other_epsilon_is_made_up_for_exactly():
                 (ours + 1.001e-5)[large], (theirs + 1e-5)[large], rtol=1e-6
             )
             assert (ours >= 0).all()
+    arrays["conv1_bn"][3][0] = -1.0
+    assert to_v1(arrays)["conv1_bn"][3][0] == -1
     kernel, bias = turned["conv1_conv"]
     assert kernel is arrays["conv1_conv"][0]
     assert bias.shape == (64,)

@@ -130,7 +130,7 @@ def test_a_right_name_with_a_wrong_hash_is_refused(serve, tmp_path):
     with pytest.raises(kr.WeightsError, match="is not the published file: its MD5 is"):
         download(FILE, tmp_path)
     assert not (tmp_path / "tiny.h5").exists()
-    assert (tmp_path / "tiny.h5.part").read_bytes() == b""
+    assert names(tmp_path) == []
 
 
 @pytest.mark.parametrize(("status", "asked"), [(404, 1), (503, downloads._ATTEMPTS)])
@@ -183,10 +183,23 @@ def test_a_mirror_may_be_a_folder_or_an_address_of_one(tmp_path, monkeypatch):
         assert download(FILE, tmp_path / str(number)).read_bytes() == CONTENT
 
 
+def test_a_wrong_file_in_a_mirror_is_blamed_on_the_mirror(tmp_path, monkeypatch):
+    (tmp_path / "tiny.h5").write_bytes(b"another file")
+    for place in (str(tmp_path), tmp_path.as_uri()):
+        monkeypatch.setenv(MIRROR, place)
+        with pytest.raises(
+            kr.WeightsError, match="in the mirror is not the pub"
+        ) as caught:
+            download(FILE, tmp_path / "models")
+        assert "proxy" not in str(caught.value)
+    assert names(tmp_path / "models") == []
+
+
 def test_a_mirror_that_is_not_there_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv(MIRROR, str(tmp_path / "absent"))
     with pytest.raises(kr.WeightsError, match=f"from the mirror .*absent .*{MIRROR}"):
         download(FILE, tmp_path / "models")
+    assert names(tmp_path / "models") == []
     monkeypatch.setenv(MIRROR, "ftp://example.org/")
     with pytest.raises(kr.WeightsError, match="must be an address that begins with h"):
         download(FILE, tmp_path / "models")

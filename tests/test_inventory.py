@@ -68,6 +68,34 @@ def test_an_unknown_file_is_not_imported(folders, capsys):
     assert not cache_folder().exists()
 
 
+def test_a_file_with_a_borrowed_name_is_not_recommended(folders, capsys):
+    path = folders / "tiny.safetensors"
+    write_safetensors(path, {"x": np.ones(1, "float32")})
+    code, said = run(capsys, "import", path)
+    assert code == 1
+    assert "is damaged or is another file: its SHA-256 is" in said
+    assert "do not use it" in said
+    assert "weights=" not in said
+
+
+def test_a_file_that_is_absent_is_said_to_be_so(folders, capsys):
+    for action in ("import", "verify"):
+        code, said = run(capsys, action, folders / "absent.h5")
+        assert (code, "does not exist" in said) == (1, True)
+        assert "imagenet" not in said
+
+
+def test_what_is_left_out_and_variances_below_zero_are_listed(folders, capsys):
+    tensors = state_dict(18) | {"aux_head.weight": np.ones(3, "float32")}
+    tensors["bn1.running_var"][0] = -1
+    path = write_safetensors(folders / "a.safetensors", tensors)
+    code, said = run(capsys, "verify", path)
+    found = findings(said)
+    assert code == 1
+    assert found["left out"] == "1 tensor: aux_head.weight"
+    assert found["wrong"] == "variances below 0 at layer 'conv1_bn'"
+
+
 def test_a_cache_that_cannot_be_written_is_told(folders, capsys, monkeypatch):
     (folders / "keras").touch()
     code, said = run(capsys, "import", folders / "given.safetensors")
@@ -134,7 +162,9 @@ def test_a_file_of_ours_is_described(folders, capsys):
     found = findings(run(capsys, "verify", path)[1])
     assert found["kind"] == "Keras weights (HDF5)"
     assert found["backbone"] == "resnet18"
-    assert found["head"] == "2 classes: cat, dog"
+    assert found["head"] == "2 classes"
+    assert found["trained on"] == "2 classes: cat, dog"
+    assert found["image size"] == "224x224 px"
     assert found["published as"] == "unknown: none of the published files"
 
 

@@ -209,3 +209,13 @@ def test_damaged_and_empty_files_are_refused(network, tmp_path):
         archive.writestr("config.json", "[]")
     with pytest.raises(kr.WeightsError, match="damaged, incomplete or of another kind"):
         read_keras(tmp_path / "odd.keras")
+
+
+def test_a_wrong_byte_in_a_saved_model_is_found(small, tmp_path):
+    path = tmp_path / "a.keras"
+    small().save(path)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(kr.WeightsError, match=r"is damaged.*Copy or download it again"):
+        read_keras(path)

@@ -1,4 +1,5 @@
 import hashlib
+import importlib.util
 import urllib.error
 import urllib.request
 
@@ -9,6 +10,7 @@ import pytest
 from torch_files import empty_state_dict, state_dict, write_safetensors
 
 import kerasresnet as kr
+from kerasresnet import weights as weights_source
 from kerasresnet.downloads import MIRROR
 from kerasresnet.layouts import layout
 from kerasresnet.releases import PINNED, PublishedFile, torch_folder
@@ -261,7 +263,7 @@ def test_a_head_of_other_classes_matters_only_where_it_is_wanted(tmp_path):
     dense = keras.layers.Dense(1000, name="predictions")
     dense.build((None, 512))
     with pytest.raises(
-        kr.WeightsError, match="is for 5 classes, expected 1,000; build_"
+        kr.WeightsError, match=r"expected 1,000, received 5\..*num_classes=5, or leave"
     ):
         assign_weights([dense], found)
 
@@ -349,11 +351,10 @@ def test_a_note_that_nobody_knows_is_refused(tmp_path):
 
 
 def test_what_else_a_checkpoint_holds_is_named(tmp_path, caplog):
-    caplog.set_level("INFO", "kerasresnet.weights")
     tensors = {**empty_state_dict(18), "projector.weight": np.ones(3, "float32")}
     path = write_safetensors(tmp_path / "a.safetensors", tensors)
-    assert read_weights(path).network == "resnet18v1.5"
-    assert "left out projector.weight" in caplog.text
+    assert open_weights(path, backbone="resnet18").left_out == ("projector.weight",)
+    assert caplog.text.count("left out projector.weight") == 1
 
 
 def test_a_layer_that_is_missing_is_named(tmp_path):
@@ -368,3 +369,48 @@ def test_a_layer_that_is_missing_is_named(tmp_path):
 
 def test_no_weights_are_none():
     assert open_weights(None, backbone="resnet50") is None
+
+
+@pytest.mark.parametrize("weights", [False, {"a": 1}, 5, ["imagenet"], b"a.h5"])
+def test_weights_of_another_type_are_refused_with_what_is_expected(weights):
+    with pytest.raises(
+        ValueError, match=r"cannot be used\. Expected 'imagenet'"
+    ) as caught:
+        open_weights(weights, backbone="resnet50")
+    assert not isinstance(caught.value, kr.WeightsError)
+
+
+def test_a_missing_file_names_what_else_may_be_given():
+    with pytest.raises(kr.WeightsError, match="imagenet_v2', None, or the path of a"):
+        open_weights("absent.h5", backbone="resnet50")
+    with pytest.raises(kr.WeightsError, match="weights=None stands for random weights"):
+        open_weights("none", backbone="resnet50")
+
+
+def test_without_torch_nothing_is_downloaded_that_needs_it(cache, monkeypatch):
+    def fetched(*_):
+        raise AssertionError("it was asked for")
+
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(weights_source, "download", fetched)
+    with pytest.raises(
+        kr.WeightsError, match=r"resnet18-.*\.pth is a PyTorch checkpoint"
+    ):
+        open_weights("imagenet", backbone="resnet18")
+
+
+def test_variances_below_zero_name_the_layer(tmp_path):
+    tensors = state_dict(18)
+    tensors["layer2.0.bn1.running_var"][3] = -0.5
+    path = write_safetensors(tmp_path / "a.safetensors", tensors)
+    for backbone in ("resnet18", "resnet18v1.5"):
+        with pytest.raises(
+            kr.WeightsError, match="below 0 at layer 'conv3_block1_1_bn'"
+        ):
+            kr.build_classifier(3, backbone=backbone, weights=path, input_shape=SHAPE)
+
+
+def test_a_head_that_is_wanted_and_absent_is_told(tmp_path):
+    path = keras_file(tmp_path / "a.h5", "resnet18")
+    with pytest.raises(kr.WeightsError, match="Leave out include_top=True"):
+        kr.build_classifier(3, backbone="resnet18", weights=path, include_top=True)
