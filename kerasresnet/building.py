@@ -50,9 +50,10 @@ def build_classifier(  # noqa: PLR0913 - the public contract
             `keras.applications.ResNet50`, `"resnet50v1.5"` the ResNet50 of torchvision.
         weights: `"imagenet"` (for ResNet50 94 MB, through Keras's cache), the path of a
             `.weights.h5`, `.h5` or `.keras` file or of a PyTorch checkpoint (`.pth`, `.pt`,
-            `.pth.tar`, `.ckpt`, `.bin`, `.safetensors`), or None for random weights, which `set_trainable` with
-            `batch_norm="trained"` lets train from scratch. `"imagenet_v2"` is torchvision's
-            second generation, for 50 layers and more of the graph v1.5.
+            `.pth.tar`, `.ckpt`, `.bin`, `.safetensors`), or None for random weights, which
+            `set_trainable` with `batch_norm="trained"` lets train from scratch.
+            `"imagenet_v2"` is torchvision's second generation, for 50 layers and more of
+            the graph v1.5.
         include_top: Whether the head is taken from the weights, too, for a classifier
             that was trained elsewhere. Its classes come in the order of that training;
             their number and names default to what the file says.
@@ -92,16 +93,15 @@ def build_classifier(  # noqa: PLR0913 - the public contract
     check_head(hidden_units, dropout, pooling)
     if include_top:
         check_whole_head(weights, hidden_units, pooling)
-    if stem != "imagenet" and weights in GENERATIONS:
-        raise ValueError(
-            f"Published weights begin with the stem 'imagenet', received stem={stem!r} and "
-            f"weights={weights!r}. Pass weights=None to train from scratch, or a file made "
-            "for that stem."
-        )
+    _check_published(weights, stem)
     opened = open_weights(weights, backbone=backbone, include_top=include_top)
     if opened is not None:
         _check_made_for(opened, stem, class_names if include_top else None)
-        if include_top and num_classes is None and class_names is None:
+        if (
+            include_top
+            and class_names is None
+            and num_classes in (None, opened.classes)
+        ):
             num_classes, class_names = opened.classes, opened.class_names
     model = Classifier(
         resolve_names(num_classes, class_names),
@@ -128,6 +128,15 @@ def expected_pixels(weights: Weights | None) -> PreprocessingName | None:
     said: Any = None if weights is None else weights.preprocessing
     check_preprocessing(said)
     return said
+
+
+def _check_published(weights: object, stem: str) -> None:
+    if stem != "imagenet" and weights in GENERATIONS:
+        raise ValueError(
+            f"Published weights begin with the stem 'imagenet', received stem={stem!r} and "
+            f"weights={weights!r}. Pass weights=None to train from scratch, or a file made "
+            "for that stem."
+        )
 
 
 def _check_made_for(

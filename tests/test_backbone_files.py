@@ -92,3 +92,27 @@ def test_a_write_that_fails_leaves_the_old_file(small, tmp_path, monkeypatch):
         kr.save_backbone(small(seed=2), path)
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["a.weights.h5"]
+
+
+@pytest.mark.parametrize("number", [None, 3])
+def test_a_head_comes_with_its_names(small, pixels, tmp_path, number):
+    model = small(class_names=["cat", "dog", "owl"])
+    path = kr.save_backbone(model, tmp_path / "a.weights.h5", include_top=True)
+    settings = {"backbone": "small", "weights": path, "input_shape": (32, 32, 3)}
+    again = kr.build_classifier(number, include_top=True, **settings)
+    assert again.class_names == ("cat", "dog", "owl")
+    np.testing.assert_array_equal(again.predict(pixels[0]), model.predict(pixels[0]))
+
+
+def test_a_head_in_another_order_or_for_nothing_is_refused(small, tmp_path):
+    model = small(class_names=["cat", "dog", "owl"])
+    path = kr.save_backbone(model, tmp_path / "a.weights.h5", include_top=True)
+    settings = {"backbone": "small", "input_shape": (32, 32, 3), "include_top": True}
+    with pytest.raises(kr.WeightsError, match="in this order"):
+        kr.build_classifier(class_names=["dog", "cat", "owl"], weights=path, **settings)
+    with pytest.raises(kr.WeightsError, match="classes"):
+        kr.build_classifier(7, weights=path, **settings)
+    with pytest.raises(ValueError, match="received weights=None"):
+        kr.build_classifier(3, weights=None, **settings)
+    with pytest.raises(ValueError, match="Leave these out"):
+        kr.build_classifier(3, weights=path, hidden_units=(8,), **settings)
